@@ -1,0 +1,28 @@
+// The list: one line a meter.
+#include <cstdlib>
+
+#include "sources/source.h"
+
+namespace picojoule {
+
+namespace cpu_estimate {
+Discovery discover(const Environment&);
+}
+
+namespace {
+constexpr SourceFactory kSources[] = {
+    {"cpu_estimate", "CPU time of the process tree, times a published range of watts per core",
+     SourceFactory::Default::fallback, cpu_estimate::discover},
+};
+}  // namespace
+
+std::span<const SourceFactory> source_registry() noexcept { return kSources; }
+
+Environment Environment::from_process() {
+    Environment environment;
+    if (const char* root = std::getenv("PICOJOULE_SYSFS")) environment.sysfs_root = root;
+    if (const char* root = std::getenv("PICOJOULE_PROCFS")) environment.procfs_root = root;
+    return environment;
+}
+
+}  // namespace picojoule
