@@ -9,10 +9,16 @@ namespace cpu_estimate {
 Discovery discover(const Environment&);
 }
 
+namespace replay {
+Discovery discover(const Environment&);
+}
+
 namespace {
 constexpr SourceFactory kSources[] = {
     {"cpu_estimate", "CPU time of the process tree, times a published range of watts per core",
      SourceFactory::Default::fallback, cpu_estimate::discover},
+    {"replay", "a stored trace, played as if it were live",
+     SourceFactory::Default::on_request, replay::discover},
 };
 }  // namespace
 
