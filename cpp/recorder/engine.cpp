@@ -227,6 +227,7 @@ std::shared_ptr<Session> Engine::begin(SessionOptions options) {
         }
     }
     sessions_.push_back(session);
+    if (parked_) wake();
     if (session->journal) begin_journal(session);
     return session;
 }

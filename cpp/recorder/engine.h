@@ -210,6 +210,7 @@ class Engine {
     std::uint64_t next_session_{};
     std::uint64_t random_{0x9E3779B97F4A7C15ULL};
     EngineCounters counters_;
+    bool parked_{};  // the sampler sleeps until somebody wakes it
     bool stopping_{};
     bool stopped_{};
     UniqueFd wake_fd_;

@@ -72,9 +72,11 @@ void Engine::run() noexcept {
                 for (OpenSource& s : m->sources) s.live = false;
             }
             trim();
+            parked_ = true;
             lock.unlock();
             sleep_until(kNever);
             lock.lock();
+            parked_ = false;
             continue;
         }
         std::int64_t next = last_snapshot_ns_ + kIdleSnapshotNs;

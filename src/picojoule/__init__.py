@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         TruncatedTraceError,
         UsageError,
     )
-    from picojoule.profile import Channel, Estimate, Gap, PowerSeries, Profile, Region, RegionTable
+    from picojoule.results import Channel, Estimate, Gap, PowerSeries, Profile, Region, RegionTable
 
 # Loaded when first asked for: importing picojoule must cost next to nothing.
 _LAZY = {
@@ -46,7 +46,7 @@ _LAZY = {
     "doctor": "picojoule._doctor",
     **dict.fromkeys(
         ("Channel", "Estimate", "Gap", "PowerSeries", "Profile", "Region", "RegionTable"),
-        "picojoule.profile",
+        "picojoule.results",
     ),
     **dict.fromkeys(
         (
@@ -94,8 +94,7 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         value = getattr(import_module(_LAZY[name]), name)
-        if name != "profile":
-            globals()[name] = value
+        globals()[name] = value
         return value
     raise AttributeError(f"module 'picojoule' has no attribute {name!r}")
 

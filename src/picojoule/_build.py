@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from picojoule.profile import (
+from picojoule.results import (
     UNKNOWN,
     Channel,
     Estimate,

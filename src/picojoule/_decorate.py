@@ -100,13 +100,16 @@ def _resumptions(function: Any, make: Opener) -> Any:
     def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         inner = function(*args, **kwargs)
         resume: Callable[[], Any] = functools.partial(next, inner)
+        suspended = False
         try:
             while True:
+                suspended = False
                 try:
                     with make():
                         value = resume()
                 except StopIteration as stop:
                     return stop.value
+                suspended = True
                 try:
                     sent = yield value
                 except GeneratorExit:
@@ -116,8 +119,9 @@ def _resumptions(function: Any, make: Opener) -> Any:
                 else:
                     resume = functools.partial(inner.send, sent)
         finally:
-            with make():
-                inner.close()
+            if suspended:  # closed early: what it cleans up is its own time
+                with make():
+                    inner.close()
 
     return generator
 
@@ -127,13 +131,16 @@ def _async_resumptions(function: Any, make: Opener) -> Any:
     async def async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         inner = function(*args, **kwargs)
         resume: Callable[[], Any] = inner.__anext__
+        suspended = False
         try:
             while True:
+                suspended = False
                 try:
                     with make():
                         value = await resume()
                 except StopAsyncIteration:
                     return
+                suspended = True
                 try:
                     sent = yield value
                 except GeneratorExit:
@@ -143,8 +150,9 @@ def _async_resumptions(function: Any, make: Opener) -> Any:
                 else:
                     resume = functools.partial(inner.asend, sent)
         finally:
-            with make():
-                await inner.aclose()
+            if suspended:
+                with make():
+                    await inner.aclose()
 
     return async_generator
 

@@ -17,7 +17,7 @@ from picojoule.errors import NoMeterError, NotFinishedError, UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from picojoule.profile import Estimate, Profile, RegionTable
+    from picojoule.results import Estimate, Profile, RegionTable
 
 #: Fastest fixed rate; beyond it no meter has anything new to say.
 MOST_HZ = 5000.0

@@ -29,7 +29,7 @@ from picojoule.errors import ForeignTraceError, NewerTraceError, TraceError, Tru
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from picojoule.profile import Profile
+    from picojoule.results import Profile
 
 FORMAT = "picojoule.trace"
 VERSION = 1
