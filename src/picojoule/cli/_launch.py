@@ -130,7 +130,7 @@ if not sys.flags.safe_path:
 try:
     _names = _new_main()
     if _kind == "script":
-        _file = os.path.join(os.getcwd(), _program.removeprefix("./"))  # noqa: PTH109, PTH118
+        _file = os.path.join(os.getcwd(), _program)  # noqa: PTH109, PTH118
         _names["__file__"] = _file
         _names["__cached__"] = None
         _names["__loader__"] = importlib.machinery.SourceFileLoader("__main__", _file)
