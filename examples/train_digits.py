@@ -18,6 +18,11 @@ from numpy.typing import NDArray
 
 import picojoule as pj
 
+try:
+    from sklearn.datasets import load_digits
+except ImportError:
+    sys.exit("This example needs scikit-learn. Install it with: pip install '.[demo]'")
+
 Array = NDArray[np.float32]
 
 LAYERS = (64, 512, 512, 10)  # 8 x 8 pixels in, ten digits out
@@ -36,10 +41,6 @@ class Digits:
     @classmethod
     def load(cls, rng: np.random.Generator) -> tuple[Digits, Digits]:
         """Three quarters to train on and one quarter to test on, well mixed."""
-        try:
-            from sklearn.datasets import load_digits
-        except ImportError:
-            sys.exit("This example needs scikit-learn. Install it with: pip install '.[demo]'")
         images, labels = load_digits(return_X_y=True)
         order = rng.permutation(len(labels))
         images, labels = (images[order] / 16).astype(np.float32), labels[order]
@@ -127,7 +128,7 @@ def train(epochs: int, seed: int = 0) -> float:
 def main() -> None:
     """Train inside a profile; print the accuracy and then the profile."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=150)
     epochs = parser.parse_args().epochs
     with pj.profile("train digits") as prof:
         accuracy = train(epochs)

@@ -191,10 +191,19 @@ def test_missing_module_is_told_as_python_does(tmp_path):
 def test_a_folder_named_picojoule_does_not_get_in_the_way(script, tmp_path):
     script("raise SystemExit('wrong picojoule')", "picojoule/__init__.py")
     name = script("print('fine')", "elsewhere/prog.py")
-    done = call(name, cwd=tmp_path) if "PYTHONPATH" in os.environ else None
-    if done is None or "wrong picojoule" in done.stderr:
-        pytest.skip("python -m itself finds the folder; only the installed command can be tested")
-    assert done.stdout == "fine\n"
+    # As the installed command starts; 'python -m picojoule' would find the folder by itself.
+    command = "import sys; del sys.path[0]; from picojoule.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "run", name],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "fine\n"), done.stderr
+    assert " J" in done.stderr
 
 
 @pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
