@@ -284,6 +284,23 @@ def test_quiet_says_nothing(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (137, "", "")
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", [["prog.py"], ["sh", "-c", "exit 3"]])
+def test_closed_streams_are_no_fault(closed, words, script, tmp_path):
+    script("raise SystemExit(3)")
+    done = shell(f'"$@" {closed}', *words, cwd=tmp_path)
+    assert done.returncode == 3
+    assert "error" not in done.stdout + done.stderr
+
+
+def test_interpreter_as_command_is_told_how_to_get_regions(script, tmp_path):
+    name = script("print('fine')")
+    done = call(sys.executable, name, cwd=tmp_path)
+    assert done.stdout == "fine\n"
+    assert "without the interpreter" in done.stderr
+    assert "without the interpreter" not in call(sys.executable, "-c", "1", cwd=tmp_path).stderr
+
+
 def test_color_as_the_environment_wants(tmp_path):
     assert "\x1b[" in call("true", cwd=tmp_path, FORCE_COLOR="1").stderr
     assert "\x1b" not in call("true", cwd=tmp_path, FORCE_COLOR="1", NO_COLOR="1").stderr

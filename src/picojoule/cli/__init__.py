@@ -46,7 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         status = _dispatch(arguments)
-        sys.stdout.flush()  # so that a closed pipe shows here, where it is dealt with
+        if sys.stdout is not None:
+            sys.stdout.flush()  # so that a closed pipe shows here, where it is dealt with
         return status
     except SystemExit as leave:  # argparse, after --help or a usage error
         return leave.code if isinstance(leave.code, int) else 0

@@ -40,6 +40,17 @@ class Target:
         first = self.words[0]
         return first if self.kind == "module" else Path(first).name or first
 
+    @property
+    def hides_script(self) -> bool:
+        """Whether this is a command of the form ``python script.py``."""
+        interpreter = Path(self.words[0]).name.startswith("python")
+        return (
+            self.kind == "command"
+            and interpreter
+            and self.words[1:2] != ("-c",)
+            and any(word.endswith(".py") for word in self.words[1:])
+        )
+
 
 def split(argv: Sequence[str], valued: frozenset[str]) -> tuple[list[str], list[str]]:
     """Split a command line into our own options and the program with its arguments.

@@ -46,8 +46,8 @@ there or not executable; 2 for a call that cannot mean anything, and then nothin
 """
 
 
-#: Ends a measurement, once the program has ended; None where nothing could be measured.
-Finish: TypeAlias = "Callable[[], Profile | None]"
+#: Ends a measurement, once the program has ended. Gives the profile if wanted and there is one.
+Finish: TypeAlias = "Callable[[bool], Profile | None]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +96,13 @@ def main(argv: Sequence[str]) -> int:
                 _terminal.note(notice)
         # The program has run and its status is what counts: nothing below may change it.
         try:
-            profile = finish()
-            if profile is not None:
-                _summarize(profile, quiet=args.quiet)
-                if machine is not None:
-                    _write_json(machine, profile, target, wait_status)
-                if args.output and not args.quiet:
+            profile = finish(machine is not None or not args.quiet)
+            if profile is not None and not args.quiet:
+                _summarize(profile, target)
+                if args.output:
                     _terminal.note(f"the run is kept in {args.output}")
+            if profile is not None and machine is not None:
+                _write_json(machine, profile, target, wait_status)
         except KeyboardInterrupt:
             pass
         except BrokenPipeError:
@@ -248,7 +248,7 @@ def _run_python(
     with signals_held() as supervisor:
         pid = supervisor.spawn(sys.executable, argv)
         wait_status = _wait(supervisor, pid, progress, lambda: _load(settings.output))
-    return wait_status, lambda: _load(settings.output)
+    return wait_status, lambda wanted: _load(settings.output) if wanted else None
 
 
 def _run_command(
@@ -257,12 +257,11 @@ def _run_command(
     """Run any command, measured from here."""
     import picojoule as pj
 
-    def finish() -> Profile | None:
+    def finish(wanted: bool) -> Profile | None:
         if opened is None:
             return None
         opened.__exit__(None, None, None)
-        profile: Profile = opened.result
-        return profile
+        return opened.result if wanted else None
 
     with signals_held() as supervisor:
         try:
@@ -278,7 +277,7 @@ def _run_command(
         except OSError as error:
             if opened is not None:
                 opened.__exit__(None, None, None)
-            return _spawn_failed(target, error), lambda: None
+            return _spawn_failed(target, error), lambda _: None
         snapshot = opened.snapshot if opened is not None else lambda: None
         wait_status = _wait(supervisor, pid, progress, snapshot)
     return wait_status, finish
@@ -297,8 +296,8 @@ def _run_unmeasured(
         try:
             pid = supervisor.spawn(executable, words)
         except OSError as error:
-            return _spawn_failed(target, error), lambda: None
-        return _wait(supervisor, pid, None, lambda: None), lambda: None
+            return _spawn_failed(target, error), lambda _: None
+        return supervisor.wait(pid), lambda _: None
 
 
 def _spawn_failed(target: Target, error: OSError) -> int:
@@ -342,8 +341,8 @@ def _load(folder: str) -> Profile | None:
 # -- Telling ---------------------------------------------------------------------------------------
 
 
-def _summarize(profile: Profile, *, quiet: bool) -> None:
-    if quiet or sys.stderr is None:
+def _summarize(profile: Profile, target: Target) -> None:
+    if sys.stderr is None:
         return
     from picojoule.reports import table
 
@@ -353,6 +352,8 @@ def _summarize(profile: Profile, *, quiet: bool) -> None:
     with contextlib.suppress(OSError):
         sys.stderr.write(text.rstrip("\n") + "\n")
         sys.stderr.flush()
+    if target.hides_script and not len(profile.regions):
+        _terminal.note("for the regions of a script give it without the interpreter before it")
 
 
 def _write_json(file: TextIO, profile: Profile, target: Target, wait_status: int) -> None:
