@@ -5,13 +5,14 @@ from __future__ import annotations
 import platform
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from picojoule import _core
+from picojoule._version import __version__
 from picojoule.profile import PROVENANCES
 
 _USED = {
@@ -22,17 +23,24 @@ _USED = {
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """What a meter said about one file, device or call."""
+
+    state: str  # "works" | "refused" | "absent"
+    subject: str
+    why: str
+    remedy: str  # the command that mends it; "" if there is nothing to do
+
+
+@dataclass(frozen=True, slots=True)
 class Meter:
-    """What one meter said about one of its subjects."""
+    """One meter: what it found here, and the series it offers."""
 
     meter: str
     summary: str
     default: str  # "yes" | "fallback" | "on_request"
-    state: str  # "works" | "refused" | "absent"
-    subject: str
-    why: str
-    remedy: str
-    channels: tuple[Mapping[str, Any], ...] = ()
+    findings: tuple[Finding, ...]
+    channels: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +53,10 @@ class Doctor:
     @property
     def provenances(self) -> tuple[str, ...]:
         """How the numbers of a plain ``pj.profile()`` here will be got, best first."""
-        by_default = {
-            name: {
-                channel["provenance"]
-                for meter in self.meters
-                if meter.state == "works" and meter.default == name
-                for channel in meter.channels
-            }
-            for name in ("yes", "fallback")
-        }
-        found = by_default["yes"] | by_default["fallback"]
+        channels = [c for m in self.meters if m.default == "yes" for c in m.channels]
+        if not any(c["domain"].startswith("cpu") for c in channels):
+            channels += [c for m in self.meters if m.default == "fallback" for c in m.channels]
+        found = {c["provenance"] for c in channels}
         return tuple(p for p in PROVENANCES if p in found)
 
     @property
@@ -79,62 +81,60 @@ class Doctor:
             "provenances": list(self.provenances),
             "verdict": self.verdict(),
             "versions": dict(self.versions),
-            "meters": [
-                {**asdict(meter), "channels": [dict(c) for c in meter.channels]}
-                for meter in self.meters
-            ],
+            "meters": [asdict(meter) for meter in self.meters],
         }
 
     def __str__(self) -> str:
         lines = [", ".join(f"{name} {version}" for name, version in self.versions.items()), ""]
-        before = None
         for meter in self.meters:
-            if meter.meter != before:
-                used = _USED.get(meter.default, meter.default)
-                lines += _wrap(f"{meter.meter}: {meter.summary} ({used})", "")
-                before = meter.meter
-            lines += _finding(meter)
+            used = _USED.get(meter.default, meter.default)
+            lines += _wrap(f"{meter.meter}: {meter.summary} ({used})", "")
+            for finding in meter.findings:
+                lines += _finding(finding)
+            for channel in meter.channels:
+                lines += _channel(channel)
         return "\n".join([*lines, "", self.verdict()])
 
 
-def doctor(names: Sequence[str] | None = None) -> Doctor:
-    """Ask every meter, or those in ``names``, whether it works here.
+def doctor() -> Doctor:
+    """Ask every meter whether it works here.
 
     Returns:
         A value to print, or to look into: ``.measured``, ``.meters``, ``.versions``.
     """
-    found = _core.discover(None if names is None else list(names))
     meters = tuple(
         Meter(
-            meter=finding["meter"],
-            summary=finding["summary"],
-            default=finding["default"],
-            state=finding["state"],
-            subject=finding["subject"],
-            why=finding["why"],
-            remedy=finding["remedy"],
-            channels=tuple(dict(channel) for channel in finding.get("channels", ())),
+            meter=found["meter"],
+            summary=found["summary"],
+            default=found["default"],
+            findings=tuple(
+                Finding(said["state"], said["subject"], said["why"], said["remedy"])
+                for said in found["findings"]
+            ),
+            channels=tuple(dict(channel) for channel in found["channels"]),
         )
-        for finding in found
+        for found in _core.discover()
     )
     return Doctor(meters, _versions())
 
 
-def _finding(meter: Meter) -> list[str]:
-    subject = f" {meter.subject}:" if meter.subject else ""
-    lines = _wrap(f"{meter.state:<7}{subject} {meter.why}".rstrip(" :"), "  ", "          ")
-    if meter.remedy:
-        lines.append(f"          to mend it: {meter.remedy}")  # not wrapped: it is to be copied
-    for channel in meter.channels:
-        period = channel.get("update_period_ns") or 0
-        parts = [
-            f"{channel['provenance']} {channel['quantity']} of {channel['domain']}",
-            f"every {period * 1e-6:g} ms" if period else "",
-            channel.get("device") or "",
-            channel.get("note") or "",
-        ]
-        lines += _wrap(", ".join(p for p in parts if p), "          ", "            ")
+def _finding(finding: Finding) -> list[str]:
+    subject = f" {finding.subject}:" if finding.subject else ""
+    lines = _wrap(f"{finding.state:<7}{subject} {finding.why}".rstrip(" :"), "  ", "          ")
+    if finding.remedy:
+        lines.append(f"          to mend it: {finding.remedy}")  # not wrapped: it is to be copied
     return lines
+
+
+def _channel(channel: Mapping[str, Any]) -> list[str]:
+    period_ms = (channel.get("update_period_ns") or 0) * 1e-6
+    parts = [
+        f"{channel['provenance']} {channel['quantity']} of {channel['domain']}",
+        f"every {period_ms:g} ms" if period_ms else "",
+        channel.get("device") or "",
+        channel.get("note") or "",
+    ]
+    return _wrap("offers  " + ", ".join(p for p in parts if p), "  ", "          ")
 
 
 def _wrap(text: str, first: str, rest: str = "    ") -> list[str]:
@@ -145,7 +145,7 @@ def _wrap(text: str, first: str, rest: str = "    ") -> list[str]:
 
 def _versions() -> dict[str, str]:
     versions = {
-        "picojoule": _core.__version__,
+        "picojoule": __version__,
         "python": platform.python_version(),
         "numpy": metadata.version("numpy"),
         platform.system(): platform.release(),

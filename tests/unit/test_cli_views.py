@@ -127,28 +127,29 @@ def test_doctor_as_json(capsys):
     assert main(["doctor", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["schema"] == "picojoule.doctor/1"
-    assert {m["state"] for m in found["meters"]} <= {"works", "refused", "absent"}
-    assert all(m["why"] or m["state"] == "works" for m in found["meters"])
+    said = [finding for meter in found["meters"] for finding in meter["findings"]]
+    assert {finding["state"] for finding in said} <= {"works", "refused", "absent"}
+    assert all(finding["why"] for finding in said)
 
 
 def test_doctor_says_what_the_numbers_will_be():
-    from picojoule._doctor import Doctor, Meter
+    from picojoule._doctor import Doctor, Finding, Meter
 
-    def meter(name, default, state, *provenances):
-        channels = tuple(
-            {"provenance": p, "quantity": "energy", "domain": "d"} for p in provenances
-        )
-        return Meter(name, "", default, state, "", "because", "mend it", channels)
+    def meter(name, default, state, *channels):
+        offers = tuple({"domain": d, "provenance": p, "quantity": "energy"} for d, p in channels)
+        return Meter(name, "", default, (Finding(state, "", "because", "mend it"),), offers)
 
-    estimate = meter("e", "fallback", "works", "estimated")
-    good = meter("m", "yes", "works", "measured")
-    refused = meter("m", "yes", "refused")
-    asked = meter("replay", "on_request", "works", "measured")
+    guess = meter("guess", "fallback", "works", ("cpu", "estimated"))
+    gpu = meter("gpu", "yes", "works", ("gpu:0", "measured"))
+    cpu = meter("cpu", "yes", "works", ("cpu:0/package", "modelled"))
+    refused = meter("cpu", "yes", "refused")
+    asked = meter("replay", "on_request", "works", ("gpu:0", "measured"))
     assert not Doctor((), {}).measured
     assert "unknown" in Doctor((refused,), {}).verdict()
-    assert not Doctor((refused, estimate, asked), {}).measured
-    assert "estimated" in str(Doctor((refused, estimate), {}))
-    assert Doctor((estimate, good), {}).provenances == ("measured", "estimated")
+    assert not Doctor((refused, guess, asked), {}).measured
+    assert "estimated" in str(Doctor((refused, guess), {}))
+    assert Doctor((guess, gpu), {}).provenances == ("measured", "estimated")
+    assert Doctor((guess, gpu, cpu), {}).provenances == ("measured", "modelled")
     assert "to mend it: mend it" in str(Doctor((refused,), {}))
 
 

@@ -93,9 +93,9 @@ def _explain(error: Exception) -> int:
     """One line that a person can act on, and the exit status that goes with the error."""
     if isinstance(error, PicojouleError):
         _terminal.complain(str(error))
-    elif isinstance(error, OSError) and error.strerror:
+    elif isinstance(error, OSError):
         where = f": {error.filename}" if error.filename else ""
-        _terminal.complain(f"{error.strerror}{where}")
+        _terminal.complain(f"{error.strerror}{where}" if error.strerror else str(error))
     else:
         _terminal.complain(
             f"{type(error).__name__}: {error} (this is a fault in picojoule; "

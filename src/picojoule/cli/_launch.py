@@ -76,6 +76,7 @@ def _open_profile(settings: dict[str, Any]) -> None:
             return  # a forked child that ends like its parent
         try:
             profile.__exit__(None, None, None)
+            _ = profile.result  # waits for the closing reading and finishes the trace
         except Exception as error:
             _say(f"warning: the profile could not be finished: {error}")
 

@@ -55,7 +55,7 @@ class Settings:
     """What ``pj.profile`` is given."""
 
     name: str
-    output: str
+    output: str | None
     sources: list[str] | None
     rate_hz: float | None
 
@@ -78,15 +78,16 @@ def main(argv: Sequence[str]) -> int:
     with contextlib.ExitStack() as stack:
         machine = stack.enter_context(_json_output(args.json)) if args.json else None
         folder = _prepare_output(Path(args.output), force=args.force) if args.output else None
-        if folder is None:
+        if folder is None and target.kind != "command":
             folder = stack.enter_context(_temporary_output())
-        settings = Settings(args.name or target.name, str(folder), args.sources, args.rate_hz)
+        output = None if folder is None else str(folder)
+        settings = Settings(args.name or target.name, output, args.sources, args.rate_hz)
 
         progress = StatusLine.for_terminal() if not args.quiet else None
-        if folder is None:
-            measure = _run_unmeasured
+        if target.kind == "command":
+            measure = _run_command
         else:
-            measure = _run_command if target.kind == "command" else _run_python
+            measure = _run_unmeasured if output is None else _run_python
         wait_status, finish = measure(target, settings, progress)
 
         status = exit_status(wait_status)
@@ -169,15 +170,16 @@ def _rate(text: str) -> float:
 
 
 def _prepare_output(folder: Path, *, force: bool) -> Path:
-    """Make sure that a run can be written to ``folder``, before anything is run."""
+    """Make sure that a new folder can be made there, before anything is run."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"-o {folder}: this is a file; a run is kept in a folder")
     try:
-        if folder.is_dir() and any(folder.iterdir()):
-            _clear_older_run(folder, force=force)
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder):
-            pass
+        if folder.is_dir():
+            if any(folder.iterdir()):
+                _clear_older_run(folder, force=force)
+            folder.rmdir()
+        folder.mkdir(parents=True)
+        folder.rmdir()  # pj.profile makes it, and insists on that
     except OSError as error:
         raise UsageError(f"-o {folder}: cannot be written: {error.strerror}") from error
     return folder.absolute()
@@ -257,11 +259,12 @@ def _run_command(
     """Run any command, measured from here."""
     import picojoule as pj
 
-    def finish(wanted: bool) -> Profile | None:
+    def finish(_: bool = True) -> Profile | None:
         if opened is None:
             return None
         opened.__exit__(None, None, None)
-        return opened.result if wanted else None
+        profile: Profile = opened.result  # also when nobody looks: this finishes the output
+        return profile
 
     with signals_held() as supervisor:
         try:
@@ -275,9 +278,9 @@ def _run_command(
         try:
             pid = supervisor.spawn(target.executable, target.words)
         except OSError as error:
-            if opened is not None:
-                opened.__exit__(None, None, None)
-            return _spawn_failed(target, error), lambda _: None
+            _spawn_failed(target, error)
+            finish()
+            return 126 << 8, lambda _: None
         snapshot = opened.snapshot if opened is not None else lambda: None
         wait_status = _wait(supervisor, pid, progress, snapshot)
     return wait_status, finish
@@ -296,14 +299,13 @@ def _run_unmeasured(
         try:
             pid = supervisor.spawn(executable, words)
         except OSError as error:
-            return _spawn_failed(target, error), lambda _: None
+            _spawn_failed(target, error)
+            return 126 << 8, lambda _: None
         return supervisor.wait(pid), lambda _: None
 
 
-def _spawn_failed(target: Target, error: OSError) -> int:
-    """Say why the command could not be executed; a wait status that means 126."""
+def _spawn_failed(target: Target, error: OSError) -> None:
     _terminal.complain(f"{target.executable!r} cannot be executed: {error.strerror}")
-    return 126 << 8
 
 
 def _wait(
@@ -328,9 +330,9 @@ def _interpreter_flags() -> list[str]:
     return flags
 
 
-def _load(folder: str) -> Profile | None:
+def _load(folder: str | None) -> Profile | None:
     """What was recorded so far; None if nothing was, which whoever failed has said already."""
-    if not Path(folder).is_dir() or not any(Path(folder).iterdir()):
+    if folder is None or not Path(folder).is_dir() or not any(Path(folder).iterdir()):
         return None
     import picojoule as pj
 
