@@ -13,7 +13,7 @@ from typing import Any
 
 from picojoule import _core
 from picojoule._version import __version__
-from picojoule.profile import PROVENANCES
+from picojoule.results import PROVENANCES
 
 _USED = {
     "yes": "used by default",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TextIO
 from picojoule.cli import _terminal
 
 if TYPE_CHECKING:
-    from picojoule.profile import Profile
+    from picojoule.results import Profile
 
 _FIRST_S = 5.0
 _EVERY_S = 2.0

@@ -33,7 +33,7 @@ from picojoule.errors import (
 )
 
 if TYPE_CHECKING:
-    from picojoule.profile import Profile
+    from picojoule.results import Profile
 
 _EPILOG = """\
 PROGRAM is the path of a script (ends in .py), '-m MODULE', or any command, and then its arguments.
