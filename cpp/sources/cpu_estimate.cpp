@@ -266,7 +266,8 @@ class CpuEstimate final : public Source {
     }
 
     ReadStatus read(std::span<RawValue> values) noexcept override {
-        const std::uint64_t sum = own_and_waited_ns() + tree_.live_ns() + lost_ns_;
+        std::uint64_t sum = own_and_waited_ns() + lost_ns_;
+        sum += tree_.live_ns();  // after it: a child that exits in between must not be in both
         if (sum >= counter_ns_) {
             counter_ns_ = sum;
             short_reads_ = 0;
