@@ -9,13 +9,14 @@ namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-// A step somewhere inside a window, at an unknown place u uniform in it, makes even spreading wrong by
-// step * (min(u, f) - u f): as a share of f (1 - f), uniform between 0 and 1. The std whose 1.96-fold
-// is the 95 % quantile of that.
+// A step somewhere inside a window, at an unknown place u uniform in it, makes even spreading wrong
+// by step * (min(u, f) - u f): as a share of f (1 - f), uniform between 0 and 1. The std
+// whose 1.96-fold is the 95 % quantile of that.
 constexpr double kStep = 0.95 / 1.96;
 // Power that moves faster than the ticks: mean square of the error inside a window in units of the
 // mean square change between windows. Between 1/60 (a slow telegraph) and more than 1/2 (a square
-// wave a little longer than a tick); the cautious end, since the two cannot be told apart (aliasing).
+// wave a little longer than a tick); the cautious end, since the two cannot be told apart
+// (aliasing).
 constexpr double kAliased = 0.55;
 // The two edges of an interval may err together: their stds add, times this, chosen on simulated
 // square waves such that 95 % intervals cover 95 % or more (tests/unit/test_energy.py).
@@ -24,7 +25,9 @@ constexpr double kCoherent = 0.70;
 // spreading was off by 48 to 54 % a kernel in published simulations of such mixes.
 constexpr double kContrast = 0.5;
 
-double quantum_std2(double quantum) { return quantum * quantum / 12.0; }
+double quantum_std2(double quantum) {
+    return quantum * quantum / 12.0;
+}
 
 }  // namespace
 
@@ -56,8 +59,7 @@ EnergyCurve::EnergyCurve(Timeline line) : line_(std::move(line)) {
     const double width = middle(widths);
     // Noise of a difference of neighbouring windows: they share an edge, which enters twice.
     const double edge_w = level * middle(stds) / width;
-    const double noise2 =
-        6.0 * edge_w * edge_w + 6.0 * quantum_std2(line_.quantum_j / width);
+    const double noise2 = 6.0 * edge_w * edge_w + 6.0 * quantum_std2(line_.quantum_j / width);
     agree_w_ = 2.0 * std::sqrt(noise2);
     double sum = 0.0;
     double count = 0.0;
@@ -135,8 +137,7 @@ EnergyOf EnergyCurve::between(double from_ns, double to_ns) const {
     double noise2 = a.noise2 + b.noise2 + noise2_[b.window] - noise2_[a.window];
     if (a.window == b.window) {
         // Inside one tick: a share by time, and the rest of the tick may have been quite different.
-        const double tick_s =
-            (line_.time_ns[a.window] - line_.time_ns[a.window - 1]) * 1e-9;
+        const double tick_s = (line_.time_ns[a.window] - line_.time_ns[a.window - 1]) * 1e-9;
         const double share = std::min(1.0, span_s / tick_s);
         const double contrast = kContrast * (1.0 - share) * out.joules;
         resolved = std::min(resolved, contrast);
@@ -145,7 +146,8 @@ EnergyOf EnergyCurve::between(double from_ns, double to_ns) const {
         resolved = std::max(resolved, contrast);
     }
     out.resolved = span_s * 1e9 >= 0.98 * line_.window_ns;
-    // Time before the first or after the last reading: the nearest window's power, all of it in doubt.
+    // Time before the first or after the last reading: the nearest window's power, all of it in
+    // doubt.
     double beyond_j = 0.0;
     for (const Edge* e : {&a, &b}) {
         if (e->beyond_s <= 0.0) continue;
@@ -167,7 +169,8 @@ EnergyOf EnergyCurve::between(double from_ns, double to_ns) const {
                              ? (to_ns - std::max(from_ns, line_.time_ns[b.window - 1])) * 1e-9
                              : 0.0));
     }
-    const double moved2 = (1.0 - unresolved_) * resolved * resolved + unresolved_ * unresolved * unresolved;
+    const double moved2 =
+        (1.0 - unresolved_) * resolved * resolved + unresolved_ * unresolved * unresolved;
     out.std_j = std::sqrt(noise2 + moved2 + 0.25 * beyond_j * beyond_j);
     if (out.uncovered_s >= 0.999 * span_s) {
         out.joules = out.std_j = kNaN;

@@ -1,8 +1,8 @@
 // The energy of an interval, and of a region, from one channel's ticks: the first honest version.
 //
 // This is the interface that the attribution solver fills later: a Trace goes in, joules with their
-// doubt come out. Here energy inside one tick is spread evenly over its time, and the doubt says what
-// that ignores.
+// doubt come out. Here energy inside one tick is spread evenly over its time, and the doubt says
+// what that ignores.
 #pragma once
 
 #include <cstdint>
@@ -23,10 +23,10 @@ struct EnergyOf {
 // Energy between two instants (ns after timeline.origin_ns).
 //
 // What happens inside the first and the last tick is not known. Its size is judged from how power
-// moves between ticks: where it is seen to hold for several ticks and then step (resolved steps), only
-// a tick that contains a step is in doubt, by at most the step; where neighbouring ticks hardly ever
-// agree, power moves faster than the ticks (unresolved), and every tick is in doubt, the two edges
-// possibly in the same direction.
+// moves between ticks: where it is seen to hold for several ticks and then step (resolved steps),
+// only a tick that contains a step is in doubt, by at most the step; where neighbouring ticks
+// hardly ever agree, power moves faster than the ticks (unresolved), and every tick is in doubt,
+// the two edges possibly in the same direction.
 class EnergyCurve {
   public:
     explicit EnergyCurve(Timeline line);
@@ -47,15 +47,14 @@ class EnergyCurve {
     [[nodiscard]] Edge edge(double at_ns) const;
 
     Timeline line_;
-    std::vector<double> watts_;   // of the window that ends at tick k
+    std::vector<double> watts_;     // of the window that ends at tick k
     std::vector<double> broken_s_;  // seconds without energy up to tick k
     std::vector<double> noise2_;    // cumulative variance of the windows
-    double step2_{};      // mean square change of power from window to window, noise taken off
-    double agree_w_{};    // windows closer than this agree
-    double unresolved_{}; // 0: steps are resolved, 1: power moves faster than the ticks
-    double inflate_{1.0}; // few windows say little about all this
+    double step2_{};       // mean square change of power from window to window, noise taken off
+    double agree_w_{};     // windows closer than this agree
+    double unresolved_{};  // 0: steps are resolved, 1: power moves faster than the ticks
+    double inflate_{1.0};  // few windows say little about all this
 };
-
 
 // What the cells say of each path, without any meter.
 struct PathUse {

@@ -9,8 +9,8 @@ namespace {
 
 constexpr double kUniform = 0.28867513459481287;  // 1 / sqrt(12): std of a uniform of width 1
 constexpr double kFastTickNs = 5e6;
-// Share of the time that a gauge of unknown window is assumed to see: that of the data-centre boards
-// (25 ms of each 100 ms; Yang, Adamek, Armour, SC'24, arXiv 2312.02741).
+// Share of the time that a gauge of unknown window is assumed to see: that of the data-centre
+// boards (25 ms of each 100 ms; Yang, Adamek, Armour, SC'24, arXiv 2312.02741).
 constexpr double kUnknownDuty = 0.25;
 
 double median(std::vector<double> values) {
@@ -109,7 +109,8 @@ void fit_clock(std::span<const Record> ticks, Timeline& line) {
             expected += w[k] * widths[k] * widths[k] / 12.0;
             weight += w[k];
         }
-        const double free = static_cast<double>(real.size()) / std::max(1.0, static_cast<double>(real.size()) - 2.0);
+        const double free = static_cast<double>(real.size()) /
+                            std::max(1.0, static_cast<double>(real.size()) - 2.0);
         scatter = scatter / weight * free;
         const double jitter2 = std::max(scatter - expected / weight, 25.0 * 1e6);  // 5 us at least
         if (std::sqrt(scatter) < 0.1 * period) {
@@ -156,7 +157,8 @@ Timeline build_timeline(const Trace& trace, std::size_t channel) {
     }
     line.origin_ns = trace.begin_ns;
     const std::size_t n = ticks.size();
-    const bool is_fast = c.update_period_ns > 0 && static_cast<double>(c.update_period_ns) <= kFastTickNs;
+    const bool is_fast =
+        c.update_period_ns > 0 && static_cast<double>(c.update_period_ns) <= kFastTickNs;
     for (const Record& r : ticks) {
         const double hi = static_cast<double>(r.a - line.origin_ns);
         const double lo = static_cast<double>(r.b - line.origin_ns);
@@ -183,7 +185,8 @@ Timeline build_timeline(const Trace& trace, std::size_t channel) {
             const double watts = c.unit * static_cast<double>(ticks[i].c);
             const double before = c.unit * static_cast<double>(ticks[i - 1].c);
             line.joules[i] = line.joules[i - 1] + watts * dt_s;
-            const double seen_s = c.window_ns > 0 ? static_cast<double>(c.window_ns) * 1e-9 : kUnknownDuty * dt_s;
+            const double seen_s =
+                c.window_ns > 0 ? static_cast<double>(c.window_ns) * 1e-9 : kUnknownDuty * dt_s;
             const double unseen = std::clamp(1.0 - seen_s / std::max(dt_s, 1e-9), 0.0, 1.0);
             line.noise_j[i] = 0.5 * std::sqrt(unseen) * std::abs(watts - before) * dt_s;
             line.broken[i] = (ticks[i].flags & tick_flag::kAfterGap) != 0;

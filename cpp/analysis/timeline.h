@@ -1,5 +1,5 @@
-// One channel's ticks as a cumulative energy curve with known doubt: when each tick was, and how many
-// joules the meter had counted by then.
+// One channel's ticks as a cumulative energy curve with known doubt: when each tick was, and how
+// many joules the meter had counted by then.
 #pragma once
 
 #include <cstdint>
@@ -14,12 +14,12 @@ struct Timeline {
     std::int64_t origin_ns{};     // times below count from here, so that doubles stay exact
     std::vector<double> time_ns;  // when each value was published
     std::vector<double> time_std_ns;
-    std::vector<double> joules;      // cumulative
-    std::vector<double> noise_j;     // doubt of the window that ends here, beyond its edges' times
-    std::vector<bool> broken;        // the window that ends here has no known energy
-    std::vector<std::uint8_t> flags; // of the record
-    double quantum_j{};  // one count of the register
-    double period_ns{};  // typical distance of ticks; 0: no clock of its own
+    std::vector<double> joules;       // cumulative
+    std::vector<double> noise_j;      // doubt of the window that ends here, beyond its edges' times
+    std::vector<bool> broken;         // the window that ends here has no known energy
+    std::vector<std::uint8_t> flags;  // of the record
+    double quantum_j{};               // one count of the register
+    double period_ns{};               // typical distance of ticks; 0: no clock of its own
     double window_ns{};  // below this a meter cannot see: the period, or the reading interval
 
     [[nodiscard]] std::size_t size() const noexcept { return time_ns.size(); }

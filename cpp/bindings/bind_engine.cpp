@@ -78,11 +78,11 @@ py::list discover() {
         py::list offers;
         for (const auto& [meter, c] : channels) {
             if (meter != f.name) continue;
-            offers.append(py::dict(
-                "domain"_a = c.domain, "field"_a = c.field, "device"_a = c.device,
-                "quantity"_a = to_string(c.quantity), "provenance"_a = to_string(c.provenance),
-                "update_period_ns"_a = c.update_period_ns, "in_total"_a = c.in_total,
-                "note"_a = c.note));
+            offers.append(py::dict("domain"_a = c.domain, "field"_a = c.field,
+                                   "device"_a = c.device, "quantity"_a = to_string(c.quantity),
+                                   "provenance"_a = to_string(c.provenance),
+                                   "update_period_ns"_a = c.update_period_ns,
+                                   "in_total"_a = c.in_total, "note"_a = c.note));
         }
         out.append(py::dict("meter"_a = std::string(f.name), "summary"_a = std::string(f.summary),
                             "default"_a = kDefaults[static_cast<int>(f.by_default)],
@@ -114,7 +114,8 @@ void bind_engine(py::module_& m) {
             if (Engine* engine = Engine::existing()) engine->shutdown();
         },
         without_gil(), "End what is open and stop the threads. A later begin() starts afresh.");
-    m.def("offer_replay", &offer_replay, "trace"_a, "Make a trace available as replay:KEY; returns KEY.");
+    m.def("offer_replay", &offer_replay, "trace"_a,
+          "Make a trace available as replay:KEY; returns KEY.");
 }
 
 }  // namespace picojoule

@@ -101,9 +101,10 @@ py::dict to_python(const Analysis& analysis) {
             "joules"_a = c.total.joules, "std_j"_a = c.total.std_j, "resolved"_a = c.total.resolved,
             "uncovered_s"_a = c.total.uncovered_s, "origin_ns"_a = c.line.origin_ns,
             "period_ns"_a = c.line.period_ns, "time_ns"_a = array_of(c.line.time_ns),
-            "time_std_ns"_a = array_of(c.line.time_std_ns), "cumulative_j"_a = array_of(c.line.joules),
-            "flags"_a = array_of(c.line.flags),
-            "broken"_a = array_of(std::vector<std::uint8_t>(c.line.broken.begin(), c.line.broken.end())),
+            "time_std_ns"_a = array_of(c.line.time_std_ns),
+            "cumulative_j"_a = array_of(c.line.joules), "flags"_a = array_of(c.line.flags),
+            "broken"_a =
+                array_of(std::vector<std::uint8_t>(c.line.broken.begin(), c.line.broken.end())),
             "region_joules"_a = array_of(c.joules), "region_std_j"_a = array_of(c.std_j),
             "region_resolved"_a = array_of(c.resolved)));
     }
@@ -128,7 +129,8 @@ Channel channel_from(const py::dict& d) {
     c.field = py::cast<std::string>(d["field"]);
     c.device = py::cast<std::string>(d["device"]);
     c.note = py::cast<std::string>(d["note"]);
-    c.quantity = py::cast<std::string>(d["quantity"]) == "energy" ? Quantity::energy : Quantity::power;
+    c.quantity =
+        py::cast<std::string>(d["quantity"]) == "energy" ? Quantity::energy : Quantity::power;
     const auto provenance = py::cast<std::string>(d["provenance"]);
     c.provenance = Provenance::estimated;
     for (const auto p : {Provenance::measured, Provenance::counted, Provenance::modelled}) {
@@ -144,12 +146,12 @@ Channel channel_from(const py::dict& d) {
     return c;
 }
 
-Trace make_trace(std::string name, std::int64_t begin_ns, std::int64_t end_ns,
-                 std::int64_t begin_wall_ns, const py::list& channels,
-                 const std::vector<std::pair<std::uint32_t, std::string>>& paths,
-                 const py::array& ticks, const py::array& cells, const py::array& spans,
-                 const std::vector<std::tuple<std::uint16_t, std::int64_t, std::int64_t, std::string>>& gaps,
-                 std::map<std::string, double> overhead, std::vector<std::string> warnings) {
+Trace make_trace(
+    std::string name, std::int64_t begin_ns, std::int64_t end_ns, std::int64_t begin_wall_ns,
+    const py::list& channels, const std::vector<std::pair<std::uint32_t, std::string>>& paths,
+    const py::array& ticks, const py::array& cells, const py::array& spans,
+    const std::vector<std::tuple<std::uint16_t, std::int64_t, std::int64_t, std::string>>& gaps,
+    std::map<std::string, double> overhead, std::vector<std::string> warnings) {
     if (end_ns < begin_ns) throw std::invalid_argument("end_ns lies before begin_ns");
     Trace t;
     t.name = std::move(name);
@@ -166,9 +168,11 @@ Trace make_trace(std::string name, std::int64_t begin_ns, std::int64_t end_ns,
     t.cells = rows_from(cells);
     t.spans = rows_from(spans);
     for (const Record& r : t.ticks) {
-        if (r.id >= t.channels.size()) throw std::invalid_argument("a tick of a channel that is not there");
+        if (r.id >= t.channels.size())
+            throw std::invalid_argument("a tick of a channel that is not there");
     }
-    for (const auto& [channel, from, to, reason] : gaps) t.gaps.push_back({channel, from, to, reason});
+    for (const auto& [channel, from, to, reason] : gaps)
+        t.gaps.push_back({channel, from, to, reason});
     t.overhead = std::move(overhead);
     t.warnings = std::move(warnings);
     return t;
@@ -195,50 +199,56 @@ void bind_trace(py::module_& m) {
                                    for (const Channel& c : t.channels) out.append(channel_dict(c));
                                    return out;
                                })
-        .def_property_readonly("paths",
-                               [](const Trace& t) {
-                                   py::list out;
-                                   for (const PathNode& p : t.paths) {
-                                       out.append(py::make_tuple(p.parent, p.name));
-                                   }
-                                   return out;
-                               },
-                               "(parent id, name) by path id; id 0 is the root.")
-        .def_property_readonly("ticks", [](py::object self) {
-            return view(py::cast<const Trace&>(self).ticks, self);
-        })
-        .def_property_readonly("cells", [](py::object self) {
-            return view(py::cast<const Trace&>(self).cells, self);
-        })
-        .def_property_readonly("spans", [](py::object self) {
-            return view(py::cast<const Trace&>(self).spans, self);
-        })
-        .def_property_readonly("gaps",
-                               [](const Trace& t) {
-                                   py::list out;
-                                   for (const GapNote& g : t.gaps) {
-                                       out.append(py::make_tuple(g.channel, g.begin_ns, g.end_ns, g.reason));
-                                   }
-                                   return out;
-                               })
-        .def("analyse", [](const Trace& t) {
-            Analysis analysis;
+        .def_property_readonly(
+            "paths",
+            [](const Trace& t) {
+                py::list out;
+                for (const PathNode& p : t.paths) {
+                    out.append(py::make_tuple(p.parent, p.name));
+                }
+                return out;
+            },
+            "(parent id, name) by path id; id 0 is the root.")
+        .def_property_readonly(
+            "ticks", [](py::object self) { return view(py::cast<const Trace&>(self).ticks, self); })
+        .def_property_readonly(
+            "cells", [](py::object self) { return view(py::cast<const Trace&>(self).cells, self); })
+        .def_property_readonly(
+            "spans", [](py::object self) { return view(py::cast<const Trace&>(self).spans, self); })
+        .def_property_readonly(
+            "gaps",
+            [](const Trace& t) {
+                py::list out;
+                for (const GapNote& g : t.gaps) {
+                    out.append(py::make_tuple(g.channel, g.begin_ns, g.end_ns, g.reason));
+                }
+                return out;
+            })
+        .def(
+            "analyse",
+            [](const Trace& t) {
+                Analysis analysis;
+                {
+                    const py::gil_scoped_release release;
+                    analysis = analyse(t);
+                }
+                return to_python(analysis);
+            },
+            "Energies of the whole and of every path, by channel.");
+    m.def(
+        "read_journal",
+        [](const std::string& path) {
+            JournalReading reading;
             {
                 const py::gil_scoped_release release;
-                analysis = analyse(t);
+                reading = read_journal(path);
             }
-            return to_python(analysis);
-        }, "Energies of the whole and of every path, by channel.");
-    m.def("read_journal", [](const std::string& path) {
-        JournalReading reading;
-        {
-            const py::gil_scoped_release release;
-            reading = read_journal(path);
-        }
-        constexpr const char* kProblems[] = {"", "absent", "foreign", "newer", "empty"};
-        return py::make_tuple(std::move(reading.trace), kProblems[static_cast<int>(reading.problem)],
-                              reading.message, reading.bytes_ignored);
-    }, "path"_a, "(trace, problem, message, bytes ignored); problem is '' if it could be read.");
+            constexpr const char* kProblems[] = {"", "absent", "foreign", "newer", "empty"};
+            return py::make_tuple(std::move(reading.trace),
+                                  kProblems[static_cast<int>(reading.problem)], reading.message,
+                                  reading.bytes_ignored);
+        },
+        "path"_a, "(trace, problem, message, bytes ignored); problem is '' if it could be read.");
     m.def("record_dtype", &record_dtype, "NumPy dtype of the rows of a trace.");
     m.attr("JOURNAL_FILE") = std::string(kJournalFile);
 }

@@ -12,16 +12,15 @@
 namespace picojoule {
 namespace {
 
-PyObject* g_names = nullptr;       // str -> the one str of that content; keeps cached names alive
-PyObject* g_current = nullptr;     // ContextVar: path id that a task made in this context starts below
-PyObject* g_usage_error = nullptr; // picojoule.errors.UsageError
+PyObject* g_names = nullptr;    // str -> the one str of that content; keeps cached names alive
+PyObject* g_current = nullptr;  // ContextVar: path id that a task made in this context starts below
+PyObject* g_usage_error = nullptr;  // picojoule.errors.UsageError
 
 struct RegionObject {
-    PyObject_HEAD
-    PyObject* name;
+    PyObject_HEAD PyObject* name;
     std::int32_t opens;  // calls open now; more than one where a decorated function recurses
     std::atomic<std::int32_t> orphans;  // frames of it that stand in a stack though it was closed
-    PathId last_path;    // of the latest call, for one that is closed in another thread
+    PathId last_path;  // of the latest call, for one that is closed in another thread
 };
 
 struct Frame {
@@ -126,8 +125,10 @@ void bury_orphans(Stack& stack) {
 
 Stack& current_stack(PyThread& thread) {
     PyObject* context = PyThreadState_Get()->context;
-    if (g_orphans.load(std::memory_order_relaxed) != 0) [[unlikely]] bury_orphans(thread.own);
-    if (context == thread.context && thread.stack != nullptr) [[likely]] return *thread.stack;
+    if (g_orphans.load(std::memory_order_relaxed) != 0) [[unlikely]]
+        bury_orphans(thread.own);
+    if (context == thread.context && thread.stack != nullptr) [[likely]]
+        return *thread.stack;
     return *switch_context(thread, context);
 }
 
@@ -156,7 +157,8 @@ PathId find_path(PyThread& thread, PathId parent, PyObject* name) {
         return thread.cache[hash % kCache];
     };
     const Cached& hit = slot(name);
-    if (hit.name == name && hit.parent == parent) [[likely]] return hit.path;
+    if (hit.name == name && hit.parent == parent) [[likely]]
+        return hit.path;
     // A string of the same content may be known under another address.
     PyObject* known = PyDict_GetItemWithError(g_names, name);
     if (known == nullptr && !PyErr_Occurred() &&
@@ -190,7 +192,10 @@ bool region_enter(RegionObject* self) {
     const bool repeats = std::any_of(stack.frames.begin(), stack.frames.end(),
                                      [&](const Frame& f) { return f.path == path; });
     const std::int64_t now = now_ns();
-    if (repeats) regions.count_only(path); else regions.enter(path, now);
+    if (repeats)
+        regions.count_only(path);
+    else
+        regions.enter(path, now);
     try {
         stack.frames.push_back({self, now, path, repeats});
     } catch (const std::bad_alloc&) {
@@ -208,15 +213,17 @@ bool region_enter(RegionObject* self) {
 void close_frame(const Frame& frame, std::int64_t now) {
     ThreadRegions& regions = RegionStore::this_thread();
     if (!frame.repeats) regions.exit(frame.path, now);
-    if (now - frame.enter_ns >= RegionStore::instance().least_span_ns.load(std::memory_order_relaxed)) {
+    if (now - frame.enter_ns >=
+        RegionStore::instance().least_span_ns.load(std::memory_order_relaxed)) {
         regions.keep_span({frame.enter_ns, now, frame.path});
     }
     --frame.region->opens;
     Py_DECREF(frame.region);
 }
 
-// The region is not the innermost open one here: closed out of order (a generator that ends while its
-// consumer is inside a region of its own), from another task or another thread, or not open at all.
+// The region is not the innermost open one here: closed out of order (a generator that ends while
+// its consumer is inside a region of its own), from another task or another thread, or not open at
+// all.
 bool exit_elsewhere(RegionObject* self, PyThread& thread, Stack& stack, std::int64_t now) {
     const auto take_from = [&](Stack& s) {
         for (std::size_t i = s.frames.size(); i-- > 0;) {
@@ -289,7 +296,8 @@ PyObject* region_make(PyTypeObject* type, PyObject* name) {
 }
 
 // region("name"), or @region on a function, which takes the function's qualified name.
-PyObject* region_vectorcall(PyObject* type, PyObject* const* args, std::size_t flags, PyObject* names) {
+PyObject* region_vectorcall(PyObject* type, PyObject* const* args, std::size_t flags,
+                            PyObject* names) {
     PyObject* name = nullptr;
     const Py_ssize_t n = PyVectorcall_NARGS(flags);
     if (n == 1 && names == nullptr) {
@@ -302,7 +310,8 @@ PyObject* region_vectorcall(PyObject* type, PyObject* const* args, std::size_t f
         return nullptr;
     }
     auto* cls = reinterpret_cast<PyTypeObject*>(type);
-    if (PyUnicode_Check(name)) [[likely]] return region_make(cls, name);
+    if (PyUnicode_Check(name)) [[likely]]
+        return region_make(cls, name);
     if (PyCallable_Check(name)) {
         PyObject* title = PyObject_GetAttrString(name, "__qualname__");
         if (title == nullptr) return nullptr;
@@ -315,14 +324,16 @@ PyObject* region_vectorcall(PyObject* type, PyObject* const* args, std::size_t f
         Py_DECREF(region);
         return wrapped;
     }
-    PyErr_Format(PyExc_TypeError, "a region's name must be a str, not %.100s", Py_TYPE(name)->tp_name);
+    PyErr_Format(PyExc_TypeError, "a region's name must be a str, not %.100s",
+                 Py_TYPE(name)->tp_name);
     return nullptr;
 }
 
 PyObject* region_new(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
     PyObject* name = nullptr;
     static const char* keywords[] = {"name", nullptr};
-    if (PyArg_ParseTupleAndKeywords(args, kwargs, "O:region", const_cast<char**>(keywords), &name) == 0) {
+    if (PyArg_ParseTupleAndKeywords(args, kwargs, "O:region", const_cast<char**>(keywords),
+                                    &name) == 0) {
         return nullptr;
     }
     return region_vectorcall(reinterpret_cast<PyObject*>(type), &name, 1, nullptr);
@@ -379,17 +390,21 @@ PyGetSetDef region_getset[] = {
 };
 
 PyType_Slot region_slots[] = {
-    {Py_tp_doc, const_cast<char*>(
-        "region(name)\n--\n\n"
-        "Name what the program is doing: a context manager and a decorator.\n\n"
-        "Regions nest, recurse, and run side by side in threads and asyncio tasks. Entering and\n"
-        "leaving costs two clock reads, no allocation, no lock and no device call. Decorates plain,\n"
-        "async, generator and async-generator functions and methods; of generators the time inside\n"
-        "the generator is counted, not that of its consumer. Regions outside a profile cost the same\n"
-        "and are not reported.\n\n"
-        "Raises:\n"
-        "    TypeError: the name is no str.\n"
-        "    picojoule.errors.UsageError: closed without being open.")},
+    {Py_tp_doc,
+     const_cast<char*>(
+         "region(name)\n--\n\n"
+         "Name what the program is doing: a context manager and a decorator.\n\n"
+         "Regions nest, recurse, and run side by side in threads and asyncio tasks. Entering and\n"
+         "leaving costs two clock reads, no allocation, no lock and no device call. Decorates "
+         "plain,\n"
+         "async, generator and async-generator functions and methods; of generators the time "
+         "inside\n"
+         "the generator is counted, not that of its consumer. Regions outside a profile cost the "
+         "same\n"
+         "and are not reported.\n\n"
+         "Raises:\n"
+         "    TypeError: the name is no str.\n"
+         "    picojoule.errors.UsageError: closed without being open.")},
     {Py_tp_new, reinterpret_cast<void*>(region_new)},
     {Py_tp_dealloc, reinterpret_cast<void*>(region_dealloc)},
     {Py_tp_call, reinterpret_cast<void*>(region_call)},
@@ -405,14 +420,14 @@ PyType_Spec region_spec = {"picojoule._core.region", sizeof(RegionObject), 0, Py
 // ---- Wrapped: a plain function inside a region ----
 
 struct WrappedObject {
-    PyObject_HEAD
-    PyObject* function;
+    PyObject_HEAD PyObject* function;
     PyObject* region;
     PyObject* dict;
     vectorcallfunc vectorcall;
 };
 
-PyObject* wrapped_vectorcall(PyObject* object, PyObject* const* args, std::size_t flags, PyObject* names) {
+PyObject* wrapped_vectorcall(PyObject* object, PyObject* const* args, std::size_t flags,
+                             PyObject* names) {
     auto* self = reinterpret_cast<WrappedObject*>(object);
     auto* region = reinterpret_cast<RegionObject*>(self->region);
     if (!region_enter(region)) return nullptr;
@@ -465,7 +480,8 @@ void wrapped_dealloc(PyObject* object) {
 }
 
 PyObject* wrapped_get(PyObject* self, PyObject* instance, PyObject*) {
-    return instance == nullptr || instance == Py_None ? Py_NewRef(self) : PyMethod_New(self, instance);
+    return instance == nullptr || instance == Py_None ? Py_NewRef(self)
+                                                      : PyMethod_New(self, instance);
 }
 
 PyObject* wrapped_reduce(PyObject* self, PyObject*) {
@@ -473,7 +489,8 @@ PyObject* wrapped_reduce(PyObject* self, PyObject*) {
 }
 
 PyObject* wrapped_repr(PyObject* self) {
-    return PyUnicode_FromFormat("<%R inside a region>", reinterpret_cast<WrappedObject*>(self)->function);
+    return PyUnicode_FromFormat("<%R inside a region>",
+                                reinterpret_cast<WrappedObject*>(self)->function);
 }
 
 PyMethodDef wrapped_methods[] = {
@@ -507,10 +524,10 @@ PyType_Slot wrapped_slots[] = {
     {0, nullptr},
 };
 
-PyType_Spec wrapped_spec = {
-    "picojoule._core.Wrapped", sizeof(WrappedObject), 0,
-    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
-    wrapped_slots};
+PyType_Spec wrapped_spec = {"picojoule._core.Wrapped", sizeof(WrappedObject), 0,
+                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
+                                Py_TPFLAGS_METHOD_DESCRIPTOR,
+                            wrapped_slots};
 
 int add_type(PyObject* module, PyType_Spec& spec, const char* name, vectorcallfunc construct) {
     PyObject* type = PyType_FromModuleAndSpec(module, &spec, nullptr);

@@ -119,8 +119,12 @@ class TraceAssembler {
                 trace.channels[r.d] = std::move(channel);
                 break;
             }
-            case TextUse::reason: reasons_[r.d] = std::move(text); break;
-            case TextUse::finding: trace.meta["finding:" + std::to_string(r.d)] = std::move(text); break;
+            case TextUse::reason:
+                reasons_[r.d] = std::move(text);
+                break;
+            case TextUse::finding:
+                trace.meta["finding:" + std::to_string(r.d)] = std::move(text);
+                break;
             case TextUse::meta: {
                 const auto colon = text.find('=');
                 if (colon == std::string::npos) break;
@@ -133,15 +137,27 @@ class TraceAssembler {
 
     void take(const Record& r) {
         switch (r.kind) {
-            case RecordKind::tick: trace.ticks.push_back(r); last_ns_ = std::max(last_ns_, r.a); break;
-            case RecordKind::cell: trace.cells.push_back(r); last_ns_ = std::max(last_ns_, r.a); break;
-            case RecordKind::span: trace.spans.push_back(r); last_ns_ = std::max(last_ns_, r.b); break;
+            case RecordKind::tick:
+                trace.ticks.push_back(r);
+                last_ns_ = std::max(last_ns_, r.a);
+                break;
+            case RecordKind::cell:
+                trace.cells.push_back(r);
+                last_ns_ = std::max(last_ns_, r.a);
+                break;
+            case RecordKind::span:
+                trace.spans.push_back(r);
+                last_ns_ = std::max(last_ns_, r.b);
+                break;
             case RecordKind::gap: {
                 // A gap is written when it opens (b == 0) and again when it closes.
                 const auto open = std::find_if(gaps_.begin(), gaps_.end(), [&](const Record& g) {
                     return g.id == r.id && g.a == r.a && g.b == 0;
                 });
-                if (open != gaps_.end()) *open = r; else gaps_.push_back(r);
+                if (open != gaps_.end())
+                    *open = r;
+                else
+                    gaps_.push_back(r);
                 break;
             }
             case RecordKind::mark:
@@ -152,7 +168,8 @@ class TraceAssembler {
                     trace.end_ns = r.a;
                 }
                 break;
-            default: break;  // a kind of a later version: skipped, it is one record long
+            default:
+                break;  // a kind of a later version: skipped, it is one record long
         }
     }
 

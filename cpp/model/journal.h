@@ -1,9 +1,9 @@
 // The journal: what a running profile appends to disk, from a native thread, without the GIL.
 //
 // A file is a header, then frames. A frame is 16 bytes (magic, byte count, CRC-32 of the payload,
-// sequence number) and a payload of whole Records. A process killed between two writes loses what it
-// had not yet written; one killed inside a write leaves a frame whose checksum does not fit, and the
-// reader stops before it. So any prefix of a journal is a journal.
+// sequence number) and a payload of whole Records. A process killed between two writes loses what
+// it had not yet written; one killed inside a write leaves a frame whose checksum does not fit, and
+// the reader stops before it. So any prefix of a journal is a journal.
 #pragma once
 
 #include <cstdint>

@@ -18,13 +18,13 @@ enum class RecordKind : std::uint8_t {
 
 // What is special about a tick.
 namespace tick_flag {
-constexpr std::uint8_t kHeld = 1;       // a value seen, not seen to change: its tick time is unknown
-constexpr std::uint8_t kWrapped = 2;    // the register rolled over; the increment is right
-constexpr std::uint8_t kReset = 4;      // the counter started anew; the increment is unknown
-constexpr std::uint8_t kAfterGap = 8;   // the first value after a failure
-constexpr std::uint8_t kMissed = 16;    // ticks before this one were not seen one by one
-constexpr std::uint8_t kLate = 32;      // the sampler was held up: the bracket is wide
-constexpr std::uint8_t kDuplicate = 64; // an expected tick brought the same value again
+constexpr std::uint8_t kHeld = 1;      // a value seen, not seen to change: its tick time is unknown
+constexpr std::uint8_t kWrapped = 2;   // the register rolled over; the increment is right
+constexpr std::uint8_t kReset = 4;     // the counter started anew; the increment is unknown
+constexpr std::uint8_t kAfterGap = 8;  // the first value after a failure
+constexpr std::uint8_t kMissed = 16;   // ticks before this one were not seen one by one
+constexpr std::uint8_t kLate = 32;     // the sampler was held up: the bracket is wide
+constexpr std::uint8_t kDuplicate = 64;  // an expected tick brought the same value again
 }  // namespace tick_flag
 
 enum class TextUse : std::uint8_t { path = 1, channel = 2, reason = 3, meta = 4, finding = 5 };

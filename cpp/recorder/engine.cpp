@@ -1,5 +1,5 @@
-// Sessions, fork and exit: what the user's threads do. The threads' own loops are in sampler.cpp and
-// writer.cpp.
+// Sessions, fork and exit: what the user's threads do. The threads' own loops are in sampler.cpp
+// and writer.cpp.
 #include "recorder/engine.h"
 
 #include <pthread.h>
@@ -34,16 +34,25 @@ std::chrono::system_clock::time_point in_ns(std::int64_t ns) {
 }
 
 EngineCounters operator-(const EngineCounters& x, const EngineCounters& y) {
-    return {x.sampler_cpu_ns - y.sampler_cpu_ns, x.polls - y.polls, x.poll_ns - y.poll_ns,
-            x.ticks - y.ticks, x.ticks_missed - y.ticks_missed, x.late - y.late,
-            x.duplicates - y.duplicates, x.wraps - y.wraps, x.resets - y.resets,
-            x.spans_dropped - y.spans_dropped, x.spans_folded - y.spans_folded,
+    return {x.sampler_cpu_ns - y.sampler_cpu_ns,
+            x.polls - y.polls,
+            x.poll_ns - y.poll_ns,
+            x.ticks - y.ticks,
+            x.ticks_missed - y.ticks_missed,
+            x.late - y.late,
+            x.duplicates - y.duplicates,
+            x.wraps - y.wraps,
+            x.resets - y.resets,
+            x.spans_dropped - y.spans_dropped,
+            x.spans_folded - y.spans_folded,
             x.out_of_order - y.out_of_order};
 }
 
 }  // namespace
 
-Engine* Engine::existing() noexcept { return g_engine.load(std::memory_order_acquire); }
+Engine* Engine::existing() noexcept {
+    return g_engine.load(std::memory_order_acquire);
+}
 
 Engine& Engine::instance() {
     if (Engine* engine = existing()) return *engine;
@@ -87,7 +96,9 @@ Engine& Engine::instance() {
     return *engine;
 }
 
-bool Engine::owned_by_this_process() noexcept { return existing() != nullptr; }
+bool Engine::owned_by_this_process() noexcept {
+    return existing() != nullptr;
+}
 
 Engine::Engine() : wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     // Signals are the program's business: they must be delivered to its threads, not to ours.
@@ -213,8 +224,8 @@ std::shared_ptr<Session> Engine::begin(SessionOptions options) {
     auto& least = RegionStore::instance().least_span_ns;
     if (sessions_.empty()) least.store(0, std::memory_order_relaxed);
     session->at_begin = counters();
-    session->ticks_from = ticks_.end() - std::min<std::uint64_t>(ticks_.end() - ticks_.begin(),
-                                                                kLookbackTicks);
+    session->ticks_from =
+        ticks_.end() - std::min<std::uint64_t>(ticks_.end() - ticks_.begin(), kLookbackTicks);
     const std::int64_t now = now_ns();
     snapshot(now);
     session->begin_ns = now;
@@ -245,8 +256,9 @@ void Engine::end(Session& session) {
     for (const std::uint16_t i : session.channels) {
         const ChannelState& c = *channels_[i];
         if (c.gap_begin_ns != 0) continue;
-        const std::int64_t period = c.locks ? (c.clock.locked() ? 5 * c.clock.period_ns() / 2 : kUnknownTickNs)
-                                            : 100 * kNsPerMs;
+        const std::int64_t period =
+            c.locks ? (c.clock.locked() ? 5 * c.clock.period_ns() / 2 : kUnknownTickNs)
+                    : 100 * kNsPerMs;
         longest = std::max(longest, period);
     }
     session.deadline_ns = now + longest + 50 * kNsPerMs;
@@ -318,9 +330,15 @@ void Engine::shutdown() {
     }
     const bool writer_done = !writer_running_;
     lock.unlock();
-    if (joined) sampler_.join(); else sampler_.detach();
+    if (joined)
+        sampler_.join();
+    else
+        sampler_.detach();
     if (writer_.joinable()) {
-        if (writer_done) writer_.join(); else writer_.detach();
+        if (writer_done)
+            writer_.join();
+        else
+            writer_.detach();
     }
     g_engine.store(nullptr);
 }
@@ -330,7 +348,8 @@ EngineCounters Engine::counters() const {
     now.spans_dropped = RegionStore::instance().spans_dropped();
     now.out_of_order = RegionStore::instance().closed_out_of_order.load(std::memory_order_relaxed);
     clockid_t clock{};
-    if (!stopped_ && ::pthread_getcpuclockid(const_cast<std::thread&>(sampler_).native_handle(), &clock) == 0) {
+    if (!stopped_ &&
+        ::pthread_getcpuclockid(const_cast<std::thread&>(sampler_).native_handle(), &clock) == 0) {
         now.sampler_cpu_ns = clock_ns(clock);
     }
     return now;
@@ -428,14 +447,16 @@ Trace Engine::materialise(const Session& s) const {
         {"spans_folded", static_cast<double>(spent.spans_folded)},
     };
     if (spent.out_of_order > 0) {
-        t.warnings.push_back(std::to_string(spent.out_of_order) +
-                             " regions were closed while a region opened inside them was still "
-                             "open. Both are timed correctly, but the inner one stays listed below "
-                             "the outer one. Close regions in reverse order of opening; `with` does.");
+        t.warnings.push_back(
+            std::to_string(spent.out_of_order) +
+            " regions were closed while a region opened inside them was still "
+            "open. Both are timed correctly, but the inner one stays listed below "
+            "the outer one. Close regions in reverse order of opening; `with` does.");
     }
     if (s.interrupted) {
-        t.warnings.emplace_back("the program ended inside this profile; it holds what was recorded "
-                                "until then");
+        t.warnings.emplace_back(
+            "the program ended inside this profile; it holds what was recorded "
+            "until then");
     }
     if (s.journal) {
         t.overhead["journal_bytes"] = static_cast<double>(s.journal->writer.bytes());
@@ -446,6 +467,5 @@ Trace Engine::materialise(const Session& s) const {
     }
     return t;
 }
-
 
 }  // namespace picojoule

@@ -2,13 +2,14 @@
 //
 //   threads    sampler   asks every meter, reads the regions' cells, completes finished sessions.
 //                        Never touches Python, never holds a lock while a meter is being read.
-//              writer    exists only while a session has a journal: appends to disk, may block there.
-//              user's    begin and end sessions (microseconds, one short lock), enter and leave
+//              writer    exists only while a session has a journal: appends to disk, may block
+//              there. user's    begin and end sessions (microseconds, one short lock), enter and
+//              leave
 //                        regions (no lock, see regions.h), wait for a result.
 //
 // Sessions (one profile each) are intervals on one shared record: any number may overlap, and they
-// cost nothing but two snapshots each. The engine keeps sampling for a moment after the last session
-// ended, so that a loop over short profiles finds the sensors' clocks known.
+// cost nothing but two snapshots each. The engine keeps sampling for a moment after the last
+// session ended, so that a loop over short profiles finds the sensors' clocks known.
 #pragma once
 
 #include <atomic>
@@ -37,8 +38,8 @@ struct SessionOptions {
     std::string name;
     std::vector<std::string> sources;  // registry names, "replay:KEY"; ignored if all_sources
     bool all_sources{true};
-    double rate_hz{};     // 0: let each meter's own clock decide
-    std::string journal;  // path of the journal to write; empty: memory only
+    double rate_hz{};               // 0: let each meter's own clock decide
+    std::string journal;            // path of the journal to write; empty: memory only
     std::vector<std::string> meta;  // "key=value", kept in the journal for whoever recovers it
 };
 
@@ -81,7 +82,7 @@ struct Session {
     std::int64_t end_ns{};       // 0: open
     std::int64_t deadline_ns{};  // stop waiting for the closing tick then
     bool complete{};
-    bool interrupted{};  // ended by the interpreter's exit, not by its block
+    bool interrupted{};                   // ended by the interpreter's exit, not by its block
     std::vector<std::uint16_t> channels;  // global index of each of the session's own
     std::vector<void*> meters;            // Engine::Meter*, to be released when complete
     std::uint64_t ticks_from{}, ticks_to{}, cells_from{}, cells_to{}, spans_from{}, spans_to{};
@@ -99,23 +100,25 @@ struct MeterFinding {
 
 class Engine {
   public:
-    // The process's engine, made (and its thread started) on first use. A forked child gets its own.
+    // The process's engine, made (and its thread started) on first use. A forked child gets its
+    // own.
     static Engine& instance();
     // The engine if there is one in this very process; null otherwise.
     static Engine* existing() noexcept;
 
     // Begins a session. Blocks only until meters that were not being sampled have been opened and
-    // read once. Throws std::invalid_argument for an unknown meter, std::runtime_error where a named
-    // meter does not work or the journal cannot be made; the text is for a person.
+    // read once. Throws std::invalid_argument for an unknown meter, std::runtime_error where a
+    // named meter does not work or the journal cannot be made; the text is for a person.
     std::shared_ptr<Session> begin(SessionOptions options);
     // Ends it: two clock reads and a snapshot. Waits for nothing.
     void end(Session& session);
-    // Waits until the closing ticks have come (at most one tick of the slowest meter, bounded by the
-    // session's deadline). False: timeout.
+    // Waits until the closing ticks have come (at most one tick of the slowest meter, bounded by
+    // the session's deadline). False: timeout.
     bool wait(Session& session, std::int64_t timeout_ns);
     // The trace of a complete session, or what there is so far of an open one.
     Trace trace(Session& session);
-    // Waits until the journal is on disk. Returns the words of its failure, empty if there was none.
+    // Waits until the journal is on disk. Returns the words of its failure, empty if there was
+    // none.
     std::string flush_journal(Session& session, std::int64_t timeout_ns);
     // Ends every open session as interrupted and stops the threads; for the interpreter's exit.
     void shutdown();
@@ -135,9 +138,9 @@ class Engine {
         bool seen{};
         bool resume{};  // the next value is a starting point again
         std::uint64_t last_raw{};
-        std::int64_t old_seen_ns{};     // start of the last read that saw the present value
+        std::int64_t old_seen_ns{};  // start of the last read that saw the present value
         std::int64_t last_change_ns{};
-        std::int64_t gap_begin_ns{};    // 0: no gap
+        std::int64_t gap_begin_ns{};  // 0: no gap
     };
     struct OpenSource {
         std::unique_ptr<Source> source;
@@ -161,8 +164,8 @@ class Engine {
     Engine();
     ~Engine() = delete;  // leaked: see fork and exit
 
-    void run() noexcept;   // the sampler
-    void write() noexcept; // the writer
+    void run() noexcept;    // the sampler
+    void write() noexcept;  // the writer
 
     // All below: REQUIRES the lock, except where said.
     Meter& meter(std::unique_lock<std::mutex>& lock, const std::string& key);

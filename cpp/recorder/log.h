@@ -23,7 +23,8 @@ class Log {
     void append(const Record& record) { records_.push_back(record); }
 
     // Records of positions [from, to), as far as they still exist.
-    [[nodiscard]] std::span<const Record> slice(std::uint64_t from, std::uint64_t to) const noexcept {
+    [[nodiscard]] std::span<const Record> slice(std::uint64_t from,
+                                                std::uint64_t to) const noexcept {
         from = std::clamp(from, begin(), end());
         to = std::clamp(to, from, end());
         return std::span(records_).subspan(from - base_, to - from);

@@ -24,8 +24,8 @@ class PathTable {
   public:
     PathTable() : nodes_(1) {}
 
-    // The id of `name` below `parent`, made on first use. A name that is already an ancestor (or the
-    // parent itself) gives that ancestor: recursion does not grow the tree.
+    // The id of `name` below `parent`, made on first use. A name that is already an ancestor (or
+    // the parent itself) gives that ancestor: recursion does not grow the tree.
     PathId intern(PathId parent, std::string_view name);
 
     // The nodes from `first` on, in order of id.

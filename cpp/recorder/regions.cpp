@@ -3,7 +3,8 @@
 namespace picojoule {
 
 // Initial-exec: one instruction instead of a call. Eight bytes of static TLS are always to be had.
-thread_local ThreadRegions* RegionStore::current_ __attribute__((tls_model("initial-exec"))) = nullptr;
+thread_local ThreadRegions* RegionStore::current_ __attribute__((tls_model("initial-exec"))) =
+    nullptr;
 
 // Gives a thread's cells back when it ends, for the next new thread.
 struct ThreadExit {

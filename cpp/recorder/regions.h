@@ -1,10 +1,10 @@
 // Regions: what the program says it is doing. The hottest path of picojoule.
 //
 // Entering or leaving a region reads the clock once and updates one Cell of the calling thread: no
-// allocation, no lock, no system call, no device. A Cell is a counter of time, read by the sampler at
-// each tick exactly as it reads the joules, so nothing is lost at any call rate and memory does not
-// grow with calls. Calls long enough to be seen on a timeline are also kept one by one (Span), as far
-// as a budget goes.
+// allocation, no lock, no system call, no device. A Cell is a counter of time, read by the sampler
+// at each tick exactly as it reads the joules, so nothing is lost at any call rate and memory does
+// not grow with calls. Calls long enough to be seen on a timeline are also kept one by one (Span),
+// as far as a budget goes.
 #pragma once
 
 #include <array>
@@ -148,7 +148,8 @@ class RegionStore {
         for (const auto& thread : threads_) {
             std::uint64_t tail = thread->tail_.load(std::memory_order_relaxed);
             const std::uint64_t head = thread->head_.load(std::memory_order_acquire);
-            for (; tail != head; ++tail) sink(thread->index_, thread->ring_[tail % ThreadRegions::kRing]);
+            for (; tail != head; ++tail)
+                sink(thread->index_, thread->ring_[tail % ThreadRegions::kRing]);
             thread->tail_.store(tail, std::memory_order_release);
         }
     }
@@ -161,8 +162,8 @@ class RegionStore {
 
     std::mutex& mutex() noexcept { return mutex_; }
 
-    // In a forked child, where only the forking thread lives on: what the others had open is closed,
-    // their cells await new threads. REQUIRES: mutex() is held.
+    // In a forked child, where only the forking thread lives on: what the others had open is
+    // closed, their cells await new threads. REQUIRES: mutex() is held.
     void forget_other_threads() noexcept;
 
   private:

@@ -1,5 +1,5 @@
-// The sampler's thread: asks each meter when its next tick is due, notes what changed, and completes
-// sessions whose closing ticks have come.
+// The sampler's thread: asks each meter when its next tick is due, notes what changed, and
+// completes sessions whose closing ticks have come.
 #include <poll.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -14,10 +14,11 @@ namespace picojoule {
 namespace {
 
 constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max() / 2;
-// A meter without ticks of its own, or with ticks too fast to follow one by one, is read this often.
+// A meter without ticks of its own, or with ticks too fast to follow one by one, is read this
+// often.
 constexpr std::int64_t kPlainReadNs = 25 * kNsPerMs;
 constexpr std::int64_t kFastTickNs = 5 * kNsPerMs;
-constexpr std::int64_t kSnapshotNs = 15 * kNsPerMs;   // cells are read at most this often,
+constexpr std::int64_t kSnapshotNs = 15 * kNsPerMs;       // cells are read at most this often,
 constexpr std::int64_t kIdleSnapshotNs = 100 * kNsPerMs;  // and at least this often
 constexpr std::int64_t kBackoffNs = kNsPerS;
 constexpr std::int64_t kLateNs = kNsPerMs;
@@ -64,9 +65,9 @@ void Engine::run() noexcept {
     while (!stopping_) {
         if (!wanted_.empty()) open_meters(lock);
         std::int64_t now = now_ns();
-        const bool active = !sessions_.empty() || now < linger_until_ns_ ||
-                            std::any_of(meters_.begin(), meters_.end(),
-                                        [](const auto& m) { return m->users > 0; });
+        const bool active =
+            !sessions_.empty() || now < linger_until_ns_ ||
+            std::any_of(meters_.begin(), meters_.end(), [](const auto& m) { return m->users > 0; });
         if (!active) {
             for (const auto& m : meters_) {
                 for (OpenSource& s : m->sources) s.live = false;
@@ -208,7 +209,8 @@ void Engine::take(ChannelState& c, std::uint16_t index, const RawValue& value, s
                   std::int64_t t1, bool late) {
     if (!value.valid) {
         if (c.gap_begin_ns == 0) {
-            open_gap(index, c.seen ? c.old_seen_ns : t0, "the device gave no value for this series");
+            open_gap(index, c.seen ? c.old_seen_ns : t0,
+                     "the device gave no value for this series");
         }
         return;
     }
@@ -283,7 +285,8 @@ void Engine::fail(OpenSource& s, ReadStatus status, std::int64_t t0, std::int64_
     for (std::size_t i = 0; i < s.values.size(); ++i) {
         ChannelState& c = *channels_[s.first_channel + i];
         if (c.gap_begin_ns == 0) {
-            open_gap(static_cast<std::uint16_t>(s.first_channel + i), c.seen ? c.old_seen_ns : t0, why);
+            open_gap(static_cast<std::uint16_t>(s.first_channel + i), c.seen ? c.old_seen_ns : t0,
+                     why);
         }
     }
     if (status == ReadStatus::gone) s.dead = true;
@@ -313,7 +316,8 @@ void Engine::plan(Meter& m, OpenSource& s, std::int64_t now) {
     if (m.rate_hz > 0.0) {
         const auto step = static_cast<std::int64_t>(1e9 / m.rate_hz);
         s.planned_ns += step;
-        if (s.planned_ns < now - 8 * step || s.planned_ns > now + 2 * step) s.planned_ns = now + step;
+        if (s.planned_ns < now - 8 * step || s.planned_ns > now + 2 * step)
+            s.planned_ns = now + step;
         s.next_ns = s.planned_ns;
         return;
     }
@@ -323,8 +327,8 @@ void Engine::plan(Meter& m, OpenSource& s, std::int64_t now) {
         if (c.locks) {
             next = std::min(next, c.clock.next(now, dither(), s.cost_ns).at_ns);
         } else if (!c.channel.latched || fast(c.channel)) {
-            const auto step = static_cast<std::int64_t>(
-                static_cast<double>(kPlainReadNs) * (0.9 + 0.2 * dither()));
+            const auto step = static_cast<std::int64_t>(static_cast<double>(kPlainReadNs) *
+                                                        (0.9 + 0.2 * dither()));
             next = std::min(next, now + step);
         }
     }

@@ -40,9 +40,12 @@ class TickClock {
         }
         missed_ = 0;
         if (locked() && width > 6.0 * spread_ + 4.0 * kFinestNs && width > 0.02 * period_) {
-            // The tick came before the first look of its window, or the sampler was held up: all that
-            // is certain is that it lies in this wide bracket, most likely where it was expected.
-            const double due = last_ + std::max(1.0, std::round((static_cast<double>(new_ns) - last_) / period_)) * period_;
+            // The tick came before the first look of its window, or the sampler was held up: all
+            // that is certain is that it lies in this wide bracket, most likely where it was
+            // expected.
+            const double due =
+                last_ + std::max(1.0, std::round((static_cast<double>(new_ns) - last_) / period_)) *
+                            period_;
             at = std::clamp(due, static_cast<double>(old_ns), static_cast<double>(new_ns));
             width = 2.0 * (spread_ + std::abs(at - due));
             early();
@@ -106,7 +109,9 @@ class TickClock {
     }
 
     [[nodiscard]] bool locked() const noexcept { return period_ > 0.0 && count_ >= 3; }
-    [[nodiscard]] std::int64_t period_ns() const noexcept { return static_cast<std::int64_t>(period_); }
+    [[nodiscard]] std::int64_t period_ns() const noexcept {
+        return static_cast<std::int64_t>(period_);
+    }
     [[nodiscard]] std::int64_t last_ns() const noexcept { return static_cast<std::int64_t>(last_); }
     // Ticks that passed unseen before the last one.
     [[nodiscard]] std::uint32_t missed() const noexcept { return missed_; }
@@ -116,8 +121,8 @@ class TickClock {
     }
 
   private:
-    // Fine enough to place the tick within its own jitter, but never so fine that looking costs more
-    // than a quarter of a percent of a core.
+    // Fine enough to place the tick within its own jitter, but never so fine that looking costs
+    // more than a quarter of a percent of a core.
     [[nodiscard]] double spacing(double cost_ns) const noexcept {
         const double affordable = std::max(6.0, 0.0022 * period_ / std::max(cost_ns, 1.0) - 2.0);
         const double window = 5.0 * spread_;

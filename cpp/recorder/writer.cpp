@@ -1,5 +1,5 @@
-// The writer's thread: the journals of running profiles, onto disk. It may block there as long as the
-// disk likes; nobody waits for it but the end of the profile that asked for a file.
+// The writer's thread: the journals of running profiles, onto disk. It may block there as long as
+// the disk likes; nobody waits for it but the end of the profile that asked for a file.
 #include <sys/prctl.h>
 
 #include <algorithm>
@@ -14,7 +14,8 @@ namespace picojoule {
 namespace {
 
 constexpr auto kFlush = std::chrono::milliseconds(200);
-constexpr std::size_t kMostPending = std::size_t{1} << 17U;  // 4 MiB a journal, while a disk is full
+constexpr std::size_t kMostPending = std::size_t{1}
+                                     << 17U;  // 4 MiB a journal, while a disk is full
 constexpr std::int64_t kRetryNs = kNsPerS;
 
 }  // namespace
@@ -150,7 +151,8 @@ void Engine::write() noexcept {
                                  std::strerror(reason);
                 if (batch.size() - head + j.pending.size() <= kMostPending) {
                     j.pending.insert(j.pending.begin(),
-                                     batch.begin() + static_cast<std::ptrdiff_t>(head), batch.end());
+                                     batch.begin() + static_cast<std::ptrdiff_t>(head),
+                                     batch.end());
                 } else {
                     j.records_lost += batch.size() - head;
                     j.writer_words += " (" + std::to_string(j.records_lost) +

@@ -4,19 +4,22 @@
 // Published figures for one busy core or vCPU:
 //   2.1 W        per vCPU, average server load: Etsy, Cloud Jewels (2020), 2.10 Wh per vCPU hour
 //   3.5..4.3 W   per vCPU at full load (0.7..0.8 W idle), from SPECpower results: Cloud Carbon
-//                Footprint, Methodology, averages or medians of AWS (3.5), Azure (3.76), GCP (4.26);
-//                a vCPU is half a core on most of these, so 7..8.5 W for a core with both halves busy
+//                Footprint, Methodology, averages or medians of AWS (3.5), Azure (3.76), GCP
+//                (4.26); a vCPU is half a core on most of these, so 7..8.5 W for a core with both
+//                halves busy
 //   12 W         per core of an unknown CPU: Green Algorithms, data/latest/TDP_cpu.csv, "Any"
-//                (Lannelongue et al., Adv. Sci. 2021, doi:10.1002/advs.202100707); 3.8..24 W by model
-// The middle of 2.1 and 12 on a logarithmic scale is 5.0, a factor of 2.4 from both. Hence 5 W, and a
-// log-normal doubt of which 95 % lie within a factor of 2.5 (2..12.5 W).
+//                (Lannelongue et al., Adv. Sci. 2021, doi:10.1002/advs.202100707); 3.8..24 W by
+//                model
+// The middle of 2.1 and 12 on a logarithmic scale is 5.0, a factor of 2.4 from both. Hence 5 W, and
+// a log-normal doubt of which 95 % lie within a factor of 2.5 (2..12.5 W).
 //
 // CPU time is a sum of states, S = own + waited-for children + (live descendants, with the children
 // that they waited for). A child that exits and is waited for moves from the last term to the ones
-// before it and S stays as it was: nothing counts twice. Each read goes from parents to children, so
-// a child that exits in between is missing for one read and never in S twice. A child that nobody
-// waits for (SIGCHLD ignored) or that init adopts leaves S for good: once a deficit has lasted a few
-// reads it is taken for lost and the counter goes on from where it was. The counter never decreases.
+// before it and S stays as it was: nothing counts twice. Each read goes from parents to children,
+// so a child that exits in between is missing for one read and never in S twice. A child that
+// nobody waits for (SIGCHLD ignored) or that init adopts leaves S for good: once a deficit has
+// lasted a few reads it is taken for lost and the counter goes on from where it was. The counter
+// never decreases.
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -251,9 +254,10 @@ class CpuEstimate final : public Source {
         channel_.domain = "cpu";
         channel_.field = "energy";
         channel_.device = "CPU time of this process and its descendants";
-        channel_.note = "an estimate, no measurement: CPU time times watts per busy core; readable "
-                        "RAPL counters give a measurement (`picojoule doctor` says how), and " +
-                        std::string(kWattsVariable) + " sets the watts";
+        channel_.note =
+            "an estimate, no measurement: CPU time times watts per busy core; readable "
+            "RAPL counters give a measurement (`picojoule doctor` says how), and " +
+            std::string(kWattsVariable) + " sets the watts";
         channel_.quantity = Quantity::energy;
         channel_.provenance = Provenance::estimated;
         channel_.latched = false;
@@ -310,8 +314,8 @@ Discovery discover(const Environment& environment) {
     Discovery found;
     double watts = kWattsPerCore;
     double gain_std = lognormal_std(kFactor);
-    std::string range = "95 % within " + in_words(watts / kFactor) + " to " +
-                        in_words(watts * kFactor) + " W";
+    std::string range =
+        "95 % within " + in_words(watts / kFactor) + " to " + in_words(watts * kFactor) + " W";
     if (const char* text = std::getenv(kWattsVariable); text != nullptr && *text != '\0') {
         double given{};
         const char* end = text + std::strlen(text);
@@ -324,7 +328,8 @@ Discovery discover(const Environment& environment) {
             found.findings.push_back({Finding::State::refused, kWattsVariable,
                                       "\"" + std::string(text) +
                                           "\" is not a number of watts from 0.05 to 100; the "
-                                          "default of " + in_words(watts) + " W is used",
+                                          "default of " +
+                                          in_words(watts) + " W is used",
                                       std::string("unset ") + kWattsVariable});
         }
     }

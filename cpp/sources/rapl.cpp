@@ -46,7 +46,9 @@ Domain domain_of(const std::string& name, const std::string& parent) {
     return {name == "psys" ? name : "rapl:" + name, false};
 }
 
-bool is_zone(const std::string& entry) { return entry.starts_with("intel-rapl:"); }
+bool is_zone(const std::string& entry) {
+    return entry.starts_with("intel-rapl:");
+}
 
 // "intel-rapl:0:1" lies in "intel-rapl:0".
 std::string parent_of(const std::string& entry) {
@@ -78,10 +80,9 @@ bool discover_powercap(const Environment& environment, Discovery& found) {
                 if (closed_count++ == 0) closed = file.path();
                 continue;
             }
-            found.findings.push_back({Finding::State::refused, file.path(),
-                                      "cannot be read: " +
-                                          std::generic_category().message(file.error()),
-                                      ""});
+            found.findings.push_back(
+                {Finding::State::refused, file.path(),
+                 "cannot be read: " + std::generic_category().message(file.error()), ""});
             continue;
         }
         if (!seen.insert(domain.name).second) {
@@ -95,7 +96,8 @@ bool discover_powercap(const Environment& environment, Discovery& found) {
             c.wrap_at = *range + 1;
         }
         source->add(std::move(c), std::move(file));
-        found.findings.push_back({Finding::State::works, root + entry, "measures " + domain.name, ""});
+        found.findings.push_back(
+            {Finding::State::works, root + entry, "measures " + domain.name, ""});
     }
     if (closed_count > 0) {
         found.findings.push_back(
@@ -136,10 +138,11 @@ Discovery discover(const Environment& environment) {
     if (!found.sources.empty()) return found;
     const bool pmu = discover_perf(environment, found);
     if (!powercap && !pmu) {
-        found.findings.push_back({Finding::State::absent, environment.sysfs_root + "/class/powercap",
-                                  "no powercap tree and no power PMU: virtual machine, container or "
-                                  "unsupported CPU",
-                                  ""});
+        found.findings.push_back(
+            {Finding::State::absent, environment.sysfs_root + "/class/powercap",
+             "no powercap tree and no power PMU: virtual machine, container or "
+             "unsupported CPU",
+             ""});
     }
     return found;
 }

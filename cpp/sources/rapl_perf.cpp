@@ -132,14 +132,15 @@ bool discover_perf(const Environment& environment, Discovery& found) {
         const auto scale_text = sysfs::line(file + ".scale");
         double scale{};
         if (!config || !scale_text ||
-            std::from_chars(scale_text->data(), scale_text->data() + scale_text->size(), scale).ec !=
-                std::errc()) {
+            std::from_chars(scale_text->data(), scale_text->data() + scale_text->size(), scale)
+                    .ec != std::errc()) {
             continue;
         }
         for (const int cpu : cpus) {
             std::string domain = event.domain;
             if (!event.once) {
-                domain = "cpu:" + std::to_string(topology(cpu, "physical_package_id")) + "/" + domain;
+                domain =
+                    "cpu:" + std::to_string(topology(cpu, "physical_package_id")) + "/" + domain;
                 if (by_die) domain += "-die-" + std::to_string(topology(cpu, "die_id"));
             }
             if (seen.contains(domain)) continue;
@@ -157,7 +158,8 @@ bool discover_perf(const Environment& environment, Discovery& found) {
     }
     if (!source->empty()) {
         found.sources.push_back(std::move(source));
-        found.findings.push_back({Finding::State::works, pmu, "perf events measure " + domains, ""});
+        found.findings.push_back(
+            {Finding::State::works, pmu, "perf events measure " + domains, ""});
     } else if (error == EACCES || error == EPERM) {
         const std::string paranoid = environment.procfs_root + "/sys/kernel/perf_event_paranoid";
         found.findings.push_back({Finding::State::refused, paranoid,
@@ -166,11 +168,11 @@ bool discover_perf(const Environment& environment, Discovery& found) {
                                       ") or CAP_PERFMON",
                                   "sudo sysctl kernel.perf_event_paranoid=0"});
     } else {
-        found.findings.push_back({Finding::State::refused, pmu,
-                                  error == 0 ? "the power PMU lists no energy event"
-                                             : "perf_event_open: " +
-                                                   std::generic_category().message(error),
-                                  ""});
+        found.findings.push_back(
+            {Finding::State::refused, pmu,
+             error == 0 ? "the power PMU lists no energy event"
+                        : "perf_event_open: " + std::generic_category().message(error),
+             ""});
     }
     return true;
 }

@@ -17,12 +17,14 @@ namespace {
 constexpr SourceFactory kSources[] = {
     {"cpu_estimate", "CPU time of the process tree, times a published range of watts per core",
      SourceFactory::Default::fallback, cpu_estimate::discover},
-    {"replay", "a stored trace, played as if it were live",
-     SourceFactory::Default::on_request, replay::discover},
+    {"replay", "a stored trace, played as if it were live", SourceFactory::Default::on_request,
+     replay::discover},
 };
 }  // namespace
 
-std::span<const SourceFactory> source_registry() noexcept { return kSources; }
+std::span<const SourceFactory> source_registry() noexcept {
+    return kSources;
+}
 
 Environment Environment::from_process() {
     Environment environment;

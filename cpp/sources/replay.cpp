@@ -20,7 +20,9 @@ std::map<std::string, std::shared_ptr<const Trace>>& shelf() {
 class Replay final : public Source {
   public:
     explicit Replay(std::shared_ptr<const Trace> trace)
-        : trace_(std::move(trace)), channels_(trace_->channels), next_(channels_.size()),
+        : trace_(std::move(trace)),
+          channels_(trace_->channels),
+          next_(channels_.size()),
           values_(channels_.size()) {
         for (Channel& c : channels_) {
             c.note = "replayed from a stored trace (" + c.meter + ")" +
@@ -87,8 +89,8 @@ Discovery discover(const Environment& environment) {
         return found;
     }
     found.sources.push_back(std::make_unique<Replay>(trace->second));
-    found.findings.push_back({Finding::State::works, "replay:" + environment.argument,
-                              "plays a stored trace", ""});
+    found.findings.push_back(
+        {Finding::State::works, "replay:" + environment.argument, "plays a stored trace", ""});
     return found;
 }
 

@@ -1,4 +1,5 @@
-// Small files of /sys and /proc: whole texts while looking for devices, single numbers from then on.
+// Small files of /sys and /proc: whole texts while looking for devices, single numbers from then
+// on.
 #pragma once
 
 #include <fcntl.h>
@@ -75,12 +76,16 @@ inline std::string cpu_model(const Environment& environment) {
 
 inline ReadStatus status_of(int error) noexcept {
     switch (error) {
-        case 0: return ReadStatus::ok;
+        case 0:
+            return ReadStatus::ok;
         case EACCES:
-        case EPERM: return ReadStatus::denied;
+        case EPERM:
+            return ReadStatus::denied;
         case ENODEV:
-        case ENOENT: return ReadStatus::gone;
-        default: return ReadStatus::retry;
+        case ENOENT:
+            return ReadStatus::gone;
+        default:
+            return ReadStatus::retry;
     }
 }
 
@@ -88,7 +93,8 @@ inline ReadStatus status_of(int error) noexcept {
 class NumberFile {
   public:
     explicit NumberFile(std::string path)
-        : path_(std::move(path)), fd_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC)),
+        : path_(std::move(path)),
+          fd_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC)),
           error_(fd_ ? 0 : errno) {}
 
     bool read(std::uint64_t& value) noexcept {

@@ -109,9 +109,7 @@ def _energy_channels(channels: tuple[Channel, ...]) -> dict[str, Channel]:
     chosen: dict[str, Channel] = {}
     for c in channels:
         known = chosen.get(c.domain)
-        if known is None or (known.quantity == "power" and c.quantity == "energy"):
-            chosen[c.domain] = c
-        elif known.quantity == c.quantity and c.in_total and not known.in_total:
+        if known is None or (known.quantity == "power" and c.quantity == "energy") or (known.quantity == c.quantity and c.in_total and not known.in_total):
             chosen[c.domain] = c
     return chosen
 
@@ -119,9 +117,7 @@ def _energy_channels(channels: tuple[Channel, ...]) -> dict[str, Channel]:
 def _counted(chosen: Mapping[str, Channel]) -> tuple[str, ...]:
     """Domains that add up: none contains another, and no estimate beside a measurement of its kind."""
     counted = [d for d, c in chosen.items() if c.in_total]
-    measured_cpu = any(
-        d.startswith("cpu") and chosen[d].provenance != "estimated" for d in counted
-    )
+    measured_cpu = any(d.startswith("cpu") and chosen[d].provenance != "estimated" for d in counted)
     return tuple(
         d
         for d in counted
@@ -276,7 +272,9 @@ def _readings(trace: _core.Trace, found: Mapping[str, Any], channels: tuple[Chan
             edges = line["origin_ns"] + np.rint(line["time_ns"]).astype("i8")
             part["channel"] = c.index
             part["begin_ns"], part["end_ns"] = edges[:-1], edges[1:]
-            part["joules"] = np.where(line["broken"][1:] != 0, np.nan, np.diff(line["cumulative_j"]))
+            part["joules"] = np.where(
+                line["broken"][1:] != 0, np.nan, np.diff(line["cumulative_j"])
+            )
             part["edge_std_ns"] = line["time_std_ns"][1:]
             part["flags"] = line["flags"][1:]
             # Earlier ticks serve to learn the clock; they are not of this profile.
@@ -293,9 +291,7 @@ def _power(trace: _core.Trace, found: Mapping[str, Any], channel: Channel) -> Po
     line = found["channels"][channel.index]
     edges = line["origin_ns"] + np.rint(line["time_ns"]).astype("i8")
     if len(edges) < 2:
-        return PowerSeries(
-            channel.domain, channel.provenance, np.empty(0, dtype="i8"), np.empty(0)
-        )
+        return PowerSeries(channel.domain, channel.provenance, np.empty(0, dtype="i8"), np.empty(0))
     watts = np.diff(line["cumulative_j"]) / np.maximum(1e-9, np.diff(edges) * 1e-9)
     watts[line["broken"][1:] != 0] = np.nan
     for index, begin, end, _ in trace.gaps:
@@ -303,9 +299,7 @@ def _power(trace: _core.Trace, found: Mapping[str, Any], channel: Channel) -> Po
             watts[(edges[:-1] < end) & (edges[1:] > begin)] = np.nan
     inside = (edges[1:] > trace.begin_ns) & (edges[:-1] < trace.end_ns)
     if not inside.any():
-        return PowerSeries(
-            channel.domain, channel.provenance, np.empty(0, dtype="i8"), np.empty(0)
-        )
+        return PowerSeries(channel.domain, channel.provenance, np.empty(0, dtype="i8"), np.empty(0))
     first, last = np.flatnonzero(inside)[[0, -1]]
     kept = np.clip(edges[first : last + 2], trace.begin_ns, trace.end_ns)
     return PowerSeries(channel.domain, channel.provenance, kept, watts[first : last + 1])

@@ -64,7 +64,9 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
     ) -> Any:  # @pj.profile without parentheses decorates at once
         if callable(name) and not isinstance(name, str):
             if args or kwargs:
-                raise TypeError("profile(function) takes no other argument; use profile(...)(function)")
+                raise TypeError(
+                    "profile(function) takes no other argument; use profile(...)(function)"
+                )
             return cls(getattr(name, "__qualname__", None))(name)
         return super().__new__(cls)
 
@@ -124,7 +126,9 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
     ) -> None:
         """End; waits for nothing. An exception passes through."""
         if self._session is None:
-            raise UsageError("this profile was never entered; use it as `with picojoule.profile():`")
+            raise UsageError(
+                "this profile was never entered; use it as `with picojoule.profile():`"
+            )
         if self._region is not None:
             region, self._region = self._region, None
             region.__exit__(kind, error, traceback)
@@ -337,7 +341,9 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
                     self._session.wait(_CLOSING_S)
                     self._finish_output()
             except Exception as error:
-                print(f"picojoule: the trace {self._output} stays a journal: {error}", file=sys.stderr)
+                print(
+                    f"picojoule: the trace {self._output} stays a journal: {error}", file=sys.stderr
+                )
 
 
 def _check_rate(rate_hz: float | None) -> float:
@@ -346,7 +352,9 @@ def _check_rate(rate_hz: float | None) -> float:
     try:
         rate = float(rate_hz)
     except (TypeError, ValueError):
-        raise UsageError(f"rate_hz must be a number of readings a second, got {rate_hz!r}") from None
+        raise UsageError(
+            f"rate_hz must be a number of readings a second, got {rate_hz!r}"
+        ) from None
     if not 0.01 <= rate <= MOST_HZ:
         raise UsageError(
             f"rate_hz={rate_hz!r} is out of range: between 0.01 and {MOST_HZ:.0f} readings a second, "

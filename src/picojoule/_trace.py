@@ -296,13 +296,18 @@ def _write_stream(path: Path, types: Mapping[str, str], columns: Mapping[str, An
             rows = slice(first, min(n, first + _ROWS))
             children = [
                 na.c_array(
-                    np.ascontiguousarray(columns[name][rows], dtype="<" + kind), arrow[kind](nullable=False)
+                    np.ascontiguousarray(columns[name][rows], dtype="<" + kind),
+                    arrow[kind](nullable=False),
                 )
                 for name, kind in types.items()
             ]
             writer.write_array(
                 na.c_array_from_buffers(
-                    schema, length=rows.stop - rows.start, buffers=[None], null_count=0, children=children
+                    schema,
+                    length=rows.stop - rows.start,
+                    buffers=[None],
+                    null_count=0,
+                    children=children,
                 )
             )
 
@@ -355,7 +360,9 @@ def _each_batch(path: Path, take: Callable[[Any], None]) -> None:
             for batch in stream:
                 take(batch)
     except FileNotFoundError:
-        raise TruncatedTraceError(f"{path.parent} lacks {path.name}; the trace is incomplete") from None
+        raise TruncatedTraceError(
+            f"{path.parent} lacks {path.name}; the trace is incomplete"
+        ) from None
     except TraceError:
         raise
     except Exception as error:

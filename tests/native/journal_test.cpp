@@ -150,7 +150,8 @@ TEST_CASE("damaged bytes never crash the reader") {
             hurt[random() % hurt.size()] = static_cast<char>(random());
         }
         const std::string name = (folder.path / "hurt").string();
-        std::ofstream(name, std::ios::binary).write(hurt.data(), static_cast<std::streamsize>(hurt.size()));
+        std::ofstream(name, std::ios::binary)
+            .write(hurt.data(), static_cast<std::streamsize>(hurt.size()));
         const JournalReading reading = read_journal(name);
         CHECK(reading.trace.ticks.size() <= 40);
     }
@@ -162,7 +163,9 @@ TEST_CASE("foreign, newer, absent and empty files are told apart") {
     std::ofstream(folder.file()) << "this is a text file, longer than any header of a journal";
     CHECK(read_journal(folder.file()).problem == JournalProblem::foreign);
     std::filesystem::remove(folder.file());
-    { const JournalWriter writer(folder.file()); }
+    {
+        const JournalWriter writer(folder.file());
+    }
     CHECK(read_journal(folder.file()).problem == JournalProblem::empty);
     std::fstream file(folder.file(), std::ios::binary | std::ios::in | std::ios::out);
     file.seekp(8);

@@ -44,9 +44,8 @@ TEST_CASE("thinned cells keep every nanosecond and every call") {
     CHECK(cells.size() < before * 3 / 4);
     CHECK(std::accumulate(cells.begin(), cells.end(), std::int64_t{0},
                           [](auto s, const Record& r) { return s + r.b; }) == time);
-    CHECK(std::accumulate(cells.begin(), cells.end(), std::uint64_t{0}, [](auto s, const Record& r) {
-              return s + (r.c >> 32U);
-          }) == before);
+    CHECK(std::accumulate(cells.begin(), cells.end(), std::uint64_t{0},
+                          [](auto s, const Record& r) { return s + (r.c >> 32U); }) == before);
     for (std::size_t i = 1; i < cells.size(); ++i) CHECK(cells[i].a >= cells[i - 1].a);
 }
 
@@ -63,7 +62,8 @@ TEST_CASE("thinned ticks keep the newest total and all that tell of something") 
 
 TEST_CASE("thinned spans lose the shorter half") {
     std::vector<Record> spans;
-    for (int i = 0; i < 1000; ++i) spans.push_back(record(RecordKind::span, i, i + 1 + (i * 7919) % 1000));
+    for (int i = 0; i < 1000; ++i)
+        spans.push_back(record(RecordKind::span, i, i + 1 + (i * 7919) % 1000));
     const auto least = thin_spans(spans);
     CHECK(spans.size() == doctest::Approx(500).epsilon(0.02));
     for (const Record& r : spans) CHECK(r.b - r.a >= least);

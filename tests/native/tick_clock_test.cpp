@@ -44,7 +44,8 @@ Outcome run(double period_ms, double jitter_us, double missed, double drift_ppm,
         if (seen > next) {
             out.unseen += static_cast<int>(seen - next) - 1;
             if (next > 20) {
-                errors.push_back(std::abs(0.5 * static_cast<double>(old + now) - ticks[seen - 1]) * 1e-3);
+                errors.push_back(std::abs(0.5 * static_cast<double>(old + now) - ticks[seen - 1]) *
+                                 1e-3);
                 ++counted;
             } else {
                 polls = 0;
