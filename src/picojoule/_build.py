@@ -109,13 +109,14 @@ def _energy_channels(channels: tuple[Channel, ...]) -> dict[str, Channel]:
     chosen: dict[str, Channel] = {}
     for c in channels:
         known = chosen.get(c.domain)
-        if known is None or (known.quantity == "power" and c.quantity == "energy") or (known.quantity == c.quantity and c.in_total and not known.in_total):
+        better = known is None or (known.quantity == "power" and c.quantity == "energy")
+        if better or (known.quantity == c.quantity and c.in_total and not known.in_total):
             chosen[c.domain] = c
     return chosen
 
 
 def _counted(chosen: Mapping[str, Channel]) -> tuple[str, ...]:
-    """Domains that add up: none contains another, and no estimate beside a measurement of its kind."""
+    """Domains that add up: none contains another, no estimate beside a measurement."""
     counted = [d for d, c in chosen.items() if c.in_total]
     measured_cpu = any(d.startswith("cpu") and chosen[d].provenance != "estimated" for d in counted)
     return tuple(

@@ -8,6 +8,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -36,8 +37,8 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
     >>> print(prof); prof.energy_j, prof.regions["forward"].energy_j
 
     Leaving the block never waits for a sensor. The reading that closes the measurement arrives with
-    the meter's next tick (100 ms on most data-centre GPUs), and the first look at a result waits for
-    it, at most one tick. With ``output`` the trace is written while the program runs: after a crash
+    the meter's next tick (100 ms on most data-centre GPUs), and the first look at a result waits
+    for it, at most one tick. With ``output`` the trace is written while the program runs: after a crash
     or a kill, ``pj.load`` reads what was recorded up to the last second.
 
     As a decorator (``@pj.profile`` or ``@pj.profile(name="step")``) each call is a profile of its
@@ -161,8 +162,8 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             calls += 1
             output = self._output
             if output is not None and calls > 1:
-                stem, ending = os.path.splitext(output)
-                output = f"{stem}-{calls}{ending}"
+                first = Path(output)
+                output = str(first.with_name(f"{first.stem}-{calls}{first.suffix}"))
             one = type(self)(
                 self.name or getattr(function, "__qualname__", None),
                 sources=self._sources,
@@ -189,8 +190,8 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         """The immutable result. The first look waits for the closing tick, at most one tick.
 
         Raises:
-            NotFinishedError: the block is still open (see ``snapshot``), or this process is a forked
-                child of the one that measured.
+            NotFinishedError: the block is still open (see ``snapshot``), or this process is a
+                forked child of the one that measured.
         """
         if self._result is not None:
             return self._result
@@ -215,7 +216,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         return self._result
 
     def snapshot(self) -> Profile:
-        """What happened so far, without waiting; the last tick is still open, which widens intervals.
+        """What happened so far, without waiting; the last tick is open, which widens intervals.
 
         Raises:
             NotFinishedError: the profile was never entered.
@@ -334,7 +335,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             _trace.remove_unused(self._output)
 
     def __del__(self) -> None:
-        # Dropped without a look at the result: the trace that was asked for is written all the same.
+        # Dropped without a look at the result: the trace asked for is written all the same.
         if getattr(self, "_output", None) is not None and self.finished and not self._saved:
             try:
                 if self._session is not None and self._session.mine and not sys.is_finalizing():
@@ -357,8 +358,8 @@ def _check_rate(rate_hz: float | None) -> float:
         ) from None
     if not 0.01 <= rate <= MOST_HZ:
         raise UsageError(
-            f"rate_hz={rate_hz!r} is out of range: between 0.01 and {MOST_HZ:.0f} readings a second, "
-            "or None to follow each meter's own clock"
+            f"rate_hz={rate_hz!r} is out of range: between 0.01 and {MOST_HZ:.0f} readings "
+            "a second, or None to follow each meter's own clock"
         )
     return rate
 
@@ -369,7 +370,8 @@ def _check_sources(sources: str | Sequence[str] | None) -> list[str] | None:
     names = [sources] if isinstance(sources, str) else list(sources)
     if not names or not all(isinstance(n, str) and n for n in names):
         raise UsageError(
-            f"sources must be None (all meters that work) or names such as ['nvml'], got {sources!r}"
+            "sources must be None (all meters that work) or names such as ['nvml'], "
+            f"got {sources!r}"
         )
     return names
 
@@ -408,7 +410,8 @@ def _at_exit() -> None:
             _trace.finish(one._output, one._session.trace(), "")
         except Exception as error:
             print(
-                f"picojoule: the trace {one._output} stays a journal, which picojoule.load reads: {error}",
+                f"picojoule: the trace {one._output} stays a journal, "
+                f"which picojoule.load reads: {error}",
                 file=sys.stderr,
             )
 

@@ -98,7 +98,8 @@ def create(path: str) -> str:
         folder.mkdir(parents=True)
     except FileExistsError:
         raise FileExistsError(
-            f"{folder} exists already; a trace is never overwritten. Name another output, or remove it"
+            f"{folder} exists already; a trace is never overwritten. "
+            "Name another output, or remove it"
         ) from None
     except OSError as error:
         raise type(error)(
@@ -176,8 +177,8 @@ def _recover(folder: Path, journal: Path) -> _core.Trace:
     warnings = list(trace.warnings)
     if not trace.complete:
         warnings.append(
-            "the program ended without finishing this trace (killed, or still running); it holds what "
-            "was written until then"
+            "the program ended without finishing this trace (killed, or still running); it holds "
+            "what was written until then"
         )
     if ignored:
         warnings.append(f"{ignored} bytes at the end of the journal were damaged and are left out")
