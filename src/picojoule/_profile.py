@@ -38,8 +38,8 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
 
     Leaving the block never waits for a sensor. The reading that closes the measurement arrives with
     the meter's next tick (100 ms on most data-centre GPUs), and the first look at a result waits
-    for it, at most one tick. With ``output`` the trace is written while the program runs: after a crash
-    or a kill, ``pj.load`` reads what was recorded up to the last second.
+    for it, at most one tick. With ``output`` the trace is written while the program runs: after a
+    crash or a kill, ``pj.load`` reads what was recorded up to the last second.
 
     As a decorator (``@pj.profile`` or ``@pj.profile(name="step")``) each call is a profile of its
     own; the latest is ``function.last_profile``. Given an ``output``, calls after the first get
