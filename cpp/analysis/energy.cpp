@@ -13,6 +13,8 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 // by step * (min(u, f) - u f): as a share of f (1 - f), uniform between 0 and 1. The std
 // whose 1.96-fold is the 95 % quantile of that.
 constexpr double kStep = 0.95 / 1.96;
+// The same if the step is at the very edge: the error is then the largest possible, 1, not uniform.
+constexpr double kStepAtEdge = 1.05 / 0.95;
 // Power that moves faster than the ticks: mean square of the error inside a window in units of the
 // mean square change between windows. Between 1/60 (a slow telegraph) and more than 1/2 (a square
 // wave a little longer than a tick); the cautious end, since the two cannot be told apart
@@ -120,7 +122,7 @@ EnergyCurve::Edge EnergyCurve::edge(double at_ns) const {
     return e;
 }
 
-EnergyOf EnergyCurve::between(double from_ns, double to_ns) const {
+EnergyOf EnergyCurve::between(double from_ns, double to_ns, bool steps_at_edges) const {
     EnergyOf out;
     if (empty() || to_ns <= from_ns) {
         out.joules = to_ns <= from_ns && !empty() ? 0.0 : kNaN;
@@ -132,7 +134,7 @@ EnergyOf EnergyCurve::between(double from_ns, double to_ns) const {
     const Edge b = edge(to_ns);
     out.joules = b.joules - a.joules;
     const double span_s = (to_ns - from_ns) * 1e-9;
-    double resolved = a.resolved + b.resolved;
+    double resolved = (a.resolved + b.resolved) * (steps_at_edges ? kStepAtEdge : 1.0);
     double unresolved = kCoherent * (a.unresolved + b.unresolved);
     double noise2 = a.noise2 + b.noise2 + noise2_[b.window] - noise2_[a.window];
     if (a.window == b.window) {
@@ -235,7 +237,7 @@ EnergyOf energy_of(const EnergyCurve& curve, const PathUse& use) {
     bool known = use.stretches.empty();
     const double see_ns = curve.timeline().window_ns;
     for (const PathUse::Stretch& s : use.stretches) {
-        const EnergyOf e = curve.between(s.from_ns, s.to_ns);
+        const EnergyOf e = curve.between(s.from_ns, s.to_ns, true);
         out.uncovered_s += e.uncovered_s * s.density;
         if (std::isnan(e.joules)) continue;
         known = true;

@@ -31,7 +31,9 @@ class EnergyCurve {
   public:
     explicit EnergyCurve(Timeline line);
 
-    [[nodiscard]] EnergyOf between(double from_ns, double to_ns) const;
+    // `steps_at_edges`: power is likely to step just where the interval begins and ends, as it does at
+    // the edges of a region; even spreading then errs as much as it can.
+    [[nodiscard]] EnergyOf between(double from_ns, double to_ns, bool steps_at_edges = false) const;
     [[nodiscard]] const Timeline& timeline() const noexcept { return line_; }
     [[nodiscard]] bool empty() const noexcept { return line_.size() < 2; }
 

@@ -14,8 +14,8 @@ namespace picojoule {
 // Not thread-safe: the engine's lock guards it.
 class Log {
   public:
-    // Records held before the older half is thinned: 2^18 * 32 B = 8 MiB.
-    static constexpr std::size_t kMost = std::size_t{1} << 18U;
+    // Records held before the older half is thinned: 2^17 * 32 B = 4 MiB.
+    static constexpr std::size_t kMost = std::size_t{1} << 17U;
 
     [[nodiscard]] std::uint64_t begin() const noexcept { return base_; }
     [[nodiscard]] std::uint64_t end() const noexcept { return base_ + records_.size(); }
