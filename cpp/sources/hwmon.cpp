@@ -146,7 +146,10 @@ class Chips {
             }
         }
         identify(chip, label, c);
-        if (const unsigned copy = ++seen_[c.domain]; copy > 1) c.domain += "#" + std::to_string(copy);
+        if (const unsigned copy = ++seen_[c.domain]; copy > 1) {
+            c.domain += "#" + std::to_string(copy);
+            c.in_total = false;
+        }
         return c;
     }
 
