@@ -1,7 +1,9 @@
 #include "bindings/regions_py.h"
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
+#include <new>
 #include <unordered_map>
 #include <vector>
 
@@ -18,6 +20,7 @@ struct RegionObject {
     PyObject_HEAD
     PyObject* name;
     std::int32_t opens;  // calls open now; more than one where a decorated function recurses
+    std::atomic<std::int32_t> orphans;  // frames of it that stand in a stack though it was closed
     PathId last_path;    // of the latest call, for one that is closed in another thread
 };
 
@@ -54,6 +57,10 @@ struct PyThread {
     std::unordered_map<PyObject*, std::unique_ptr<Stack>> tasks;
     Cached cache[kCache]{};
 };
+
+// Regions closed in another thread than they were opened in leave a frame behind, which only the
+// opening thread may remove. Zero practically always.
+std::atomic<std::int64_t> g_orphans{};
 
 thread_local PyThread* t_thread __attribute__((tls_model("initial-exec"))) = nullptr;
 
@@ -106,8 +113,20 @@ Stack* switch_context(PyThread& thread, PyObject* context) {
     return thread.stack = task.get();
 }
 
+void bury_orphans(Stack& stack) {
+    for (std::size_t i = stack.frames.size(); i-- > 0;) {
+        RegionObject* region = stack.frames[i].region;
+        if (region->orphans.load() == 0) continue;
+        region->orphans.fetch_sub(1);
+        g_orphans.fetch_sub(1);
+        stack.frames.erase(stack.frames.begin() + static_cast<std::ptrdiff_t>(i));
+        Py_DECREF(region);
+    }
+}
+
 Stack& current_stack(PyThread& thread) {
     PyObject* context = PyThreadState_Get()->context;
+    if (g_orphans.load(std::memory_order_relaxed) != 0) [[unlikely]] bury_orphans(thread.own);
     if (context == thread.context && thread.stack != nullptr) [[likely]] return *thread.stack;
     return *switch_context(thread, context);
 }
@@ -227,6 +246,8 @@ bool exit_elsewhere(RegionObject* self, PyThread& thread, Stack& stack, std::int
         // Opened in another thread (a generator handed over): its time counts there and here.
         RegionStore::this_thread().exit(self->last_path, now);
         --self->opens;
+        self->orphans.fetch_add(1);
+        g_orphans.fetch_add(1);
         return true;
     }
     PyErr_Format(g_usage_error,
@@ -262,6 +283,7 @@ PyObject* region_make(PyTypeObject* type, PyObject* name) {
     if (self == nullptr) return nullptr;
     self->name = Py_NewRef(name);
     self->opens = 0;
+    new (&self->orphans) std::atomic<std::int32_t>(0);
     self->last_path = kRootPath;
     return reinterpret_cast<PyObject*>(self);
 }

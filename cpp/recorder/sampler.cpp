@@ -257,10 +257,7 @@ void Engine::take(ChannelState& c, std::uint16_t index, const RawValue& value, s
         is_change = true;
     } else if (is_change) {
         r.b = c.old_seen_ns;
-        const bool before_window = c.clock.locked() && c.locks &&
-                                   t1 - c.old_seen_ns > c.clock.period_ns() / 4;
         c.clock.tick(c.old_seen_ns, t1);
-        if (before_window) c.clock.early();
         r.d = c.clock.missed();
         if (r.d > 0) {
             r.flags |= tick_flag::kMissed;

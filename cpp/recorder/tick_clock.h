@@ -31,15 +31,23 @@ class TickClock {
 
     // A change: the old value was last seen at old_ns, the new one first at new_ns.
     void tick(std::int64_t old_ns, std::int64_t new_ns) noexcept {
-        const double at = 0.5 * static_cast<double>(old_ns + new_ns);
-        const double width = static_cast<double>(new_ns - old_ns);
+        double at = 0.5 * static_cast<double>(old_ns + new_ns);
+        double width = static_cast<double>(new_ns - old_ns);
         if (count_++ == 0) {
             last_ = at;
             spread_ = width;
             return;
         }
-        const double step = at - last_;
         missed_ = 0;
+        if (locked() && width > 6.0 * spread_ + 4.0 * kFinestNs && width > 0.02 * period_) {
+            // The tick came before the first look of its window, or the sampler was held up: all that
+            // is certain is that it lies in this wide bracket, most likely where it was expected.
+            const double due = last_ + std::max(1.0, std::round((static_cast<double>(new_ns) - last_) / period_)) * period_;
+            at = std::clamp(due, static_cast<double>(old_ns), static_cast<double>(new_ns));
+            width = 2.0 * (spread_ + std::abs(at - due));
+            early();
+        }
+        const double step = at - last_;
         if (period_ <= 0.0) {
             period_ = step;
             spread_ = std::max(width, kHuntNs * 1.0);
@@ -70,7 +78,7 @@ class TickClock {
         last_ = predicted + std::max(0.35, 2.0 / n) * trust * surprise;
         period_ += std::max(0.06, 3.0 / (n * (n + 1.0))) * trust * surprise / turns;
         const double off = std::max(std::abs(surprise), 0.3 * width);
-        spread_ += (off > spread_ ? 0.5 : 0.12) * (off - spread_);
+        spread_ += (off > spread_ ? 0.5 : 0.25) * (off - spread_);
         spread_ = std::clamp(spread_, 0.5 * kFinestNs, 0.2 * period_);
     }
 
@@ -111,7 +119,7 @@ class TickClock {
     // Fine enough to place the tick within its own jitter, but never so fine that looking costs more
     // than a quarter of a percent of a core.
     [[nodiscard]] double spacing(double cost_ns) const noexcept {
-        const double affordable = std::max(1.0, 0.0022 * period_ / std::max(cost_ns, 1.0) - 2.0);
+        const double affordable = std::max(6.0, 0.0022 * period_ / std::max(cost_ns, 1.0) - 2.0);
         const double window = 5.0 * spread_;
         return std::clamp(std::max(window / affordable, 0.8 * spread_), 1.0 * kFinestNs,
                           std::max(1.0 * kFinestNs, period_ / 10.0));
