@@ -147,7 +147,7 @@ class Chips {
         }
         identify(chip, label, c);
         if (const unsigned copy = ++seen_[c.domain]; copy > 1) {
-            c.domain += "#" + std::to_string(copy);
+            c.domain.append("#").append(std::to_string(copy));
             c.in_total = false;
         }
         return c;
