@@ -249,6 +249,59 @@ TEST_CASE("rapl: refused perf events name the setting and its command") {
     CHECK(f.remedy == "sudo sysctl kernel.perf_event_paranoid=0");
 }
 
+TEST_CASE("rapl: perf events that are refused in spite of the setting") {
+    FakeTree tree;
+    pmu(tree, "1");
+    tree.write("proc/sys/kernel/perf_event_paranoid", "-1\n");
+    Discovery found;
+    {
+        const Nobody nobody;
+        found = discover(tree);
+    }
+    if (!found.sources.empty()) return;
+    REQUIRE(found.findings.size() == 1);
+    CHECK(found.findings[0].why.find("seccomp") != std::string::npos);
+}
+
+TEST_CASE("rapl: perf events of two packages, and of two dies of one") {
+    if (::sysconf(_SC_NPROCESSORS_ONLN) < 2) return;
+    struct Row {
+        const char* package_of_1;
+        const char* first;
+        const char* second;
+    };
+    for (const Row& r : {Row{"1", "cpu:0/package", "cpu:1/package"},
+                         Row{"0", "cpu:0/package-die-0", "cpu:0/package-die-1"}}) {
+        FakeTree tree;
+        pmu(tree, "1");
+        tree.write(kPmu + "cpumask", "0-1\n");
+        tree.write(kPmu + "events/energy-psys", "event=0x00\n");
+        tree.write(kPmu + "events/energy-psys.scale", "1e-9\n");
+        const std::string cpus = "sys/devices/system/cpu/cpu";
+        tree.write(cpus + "0/topology/physical_package_id", "0\n");
+        tree.write(cpus + "0/topology/die_id", "0\n");
+        tree.write(cpus + "1/topology/physical_package_id", r.package_of_1);
+        tree.write(cpus + "1/topology/die_id", "1\n");
+        const Discovery found = discover(tree);
+        if (found.sources.empty()) return;  // not granted here
+        const Source& source = *found.sources[0];
+        CHECK(source.channels().size() == 5);
+        CHECK(find_channel(source, r.first) != nullptr);
+        CHECK(find_channel(source, r.second) != nullptr);
+        REQUIRE(find_channel(source, "psys") != nullptr);
+        CHECK_FALSE(find_channel(source, "psys")->in_total);
+    }
+}
+
+TEST_CASE("rapl: an event that this PMU does not know is refused") {
+    FakeTree tree;
+    pmu(tree, "4294967");
+    const Discovery found = discover(tree);
+    CHECK(found.sources.empty());
+    REQUIRE(found.findings.size() == 1);
+    CHECK(found.findings[0].state == Finding::State::refused);
+}
+
 TEST_CASE("rapl: powercap that can be read keeps perf events out") {
     FakeTree tree;
     zone(tree, "intel-rapl:0", "package-0", "1");
