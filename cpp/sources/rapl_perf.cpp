@@ -162,11 +162,18 @@ bool discover_perf(const Environment& environment, Discovery& found) {
             {Finding::State::works, pmu, "perf events measure " + domains, ""});
     } else if (error == EACCES || error == EPERM) {
         const std::string paranoid = environment.procfs_root + "/sys/kernel/perf_event_paranoid";
-        found.findings.push_back({Finding::State::refused, paranoid,
-                                  "perf events of the whole machine need 0 or less here (it is " +
-                                      sysfs::line(paranoid).value_or("unreadable") +
-                                      ") or CAP_PERFMON",
-                                  "sudo sysctl kernel.perf_event_paranoid=0"});
+        const std::string level = sysfs::line(paranoid).value_or("unreadable");
+        if (level == "0" || level.starts_with('-')) {
+            found.findings.push_back({Finding::State::refused, "perf_event_open",
+                                      "forbidden although " + paranoid + " is " + level +
+                                          ": a container's seccomp filter",
+                                      "docker run --cap-add PERFMON"});
+        } else {
+            found.findings.push_back({Finding::State::refused, paranoid,
+                                      "perf events of the whole machine need 0 or less here (it is " +
+                                          level + ") or CAP_PERFMON",
+                                      "sudo sysctl kernel.perf_event_paranoid=0"});
+        }
     } else {
         found.findings.push_back(
             {Finding::State::refused, pmu,

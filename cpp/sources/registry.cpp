@@ -5,6 +5,14 @@
 
 namespace picojoule {
 
+namespace rapl {
+Discovery discover(const Environment&);
+}
+
+namespace hwmon {
+Discovery discover(const Environment&);
+}
+
 namespace cpu_estimate {
 Discovery discover(const Environment&);
 }
@@ -15,6 +23,10 @@ Discovery discover(const Environment&);
 
 namespace {
 constexpr SourceFactory kSources[] = {
+    {"rapl", "the energy counters of Intel and AMD CPUs, by powercap or perf events",
+     SourceFactory::Default::yes, rapl::discover},
+    {"hwmon", "energy and power sensors of the kernel's hwmon tree",
+     SourceFactory::Default::yes, hwmon::discover},
     {"cpu_estimate", "CPU time of the process tree, times a published range of watts per core",
      SourceFactory::Default::fallback, cpu_estimate::discover},
     {"replay", "a stored trace, played as if it were live", SourceFactory::Default::on_request,
