@@ -5,6 +5,10 @@
 
 namespace picojoule {
 
+namespace nvml {
+Discovery discover(const Environment&);
+}
+
 namespace cpu_estimate {
 Discovery discover(const Environment&);
 }
@@ -15,6 +19,8 @@ Discovery discover(const Environment&);
 
 namespace {
 constexpr SourceFactory kSources[] = {
+    {"nvml", "energy counters and power of NVIDIA boards", SourceFactory::Default::yes,
+     nvml::discover},
     {"cpu_estimate", "CPU time of the process tree, times a published range of watts per core",
      SourceFactory::Default::fallback, cpu_estimate::discover},
     {"replay", "a stored trace, played as if it were live",
