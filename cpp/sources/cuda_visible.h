@@ -23,8 +23,8 @@ struct Board {
 struct Process {
     std::optional<std::string> visible_devices;  // CUDA_VISIBLE_DEVICES, if set
     std::string device_order;                    // CUDA_DEVICE_ORDER
-    // The boards of a CUDA that runs here already, by ordinal; it has applied the two above, as they
-    // were when it started. None: no CUDA runs here yet.
+    // The boards of a CUDA that runs here already, by ordinal; it has applied the two above, as
+    // they were when it started. None: no CUDA runs here yet.
     std::optional<std::vector<std::string>> running_uuids;
 
     // Starts no CUDA: it looks at one only where the program itself has initialised it.

@@ -27,17 +27,6 @@ struct Gauge {
     std::int64_t period_ns{};
 };
 
-// The same measurements: on A100 and H100 the instant reading covers 25 of each 100 ms, on Pascal and
-// Volta 10 of 20.
-Gauge instant_gauge(unsigned architecture, bool ga100) {
-    if (architecture == kHopper || ga100) return {25 * kMs, 100 * kMs};
-    if (architecture == kPascal || architecture == kVolta) return {10 * kMs, 20 * kMs};
-    return {};
-}
-Gauge average_gauge(unsigned architecture, bool ga100) {
-    return {1000 * kMs, architecture == kHopper || ga100 ? 100 * kMs : 0};
-}
-
 struct Board {
     Device handle{};
     unsigned index{};
@@ -45,9 +34,20 @@ struct Board {
     std::string name;
     std::uint64_t pci{};
     unsigned architecture{};
-    bool ga100{};  // the A100 family: of the Ampere generation, with the sensors of Hopper
+    bool ga100{};   // the A100 family: of the Ampere generation, with the sensors of Hopper
     bool sliced{};  // MIG is on
 };
+
+// The same measurements: on A100 and H100 the instant reading covers 25 of each 100 ms, on Pascal
+// and Volta 10 of 20.
+Gauge instant_gauge(const Board& board) {
+    if (board.architecture == kHopper || board.ga100) return {25 * kMs, 100 * kMs};
+    if (board.architecture == kPascal || board.architecture == kVolta) return {10 * kMs, 20 * kMs};
+    return {};
+}
+Gauge average_gauge(const Board& board) {
+    return {1000 * kMs, board.architecture == kHopper || board.ga100 ? 100 * kMs : 0};
+}
 
 std::string words(const Api& api, int status) {
     const char* text = api.error_string == nullptr ? nullptr : api.error_string(status);
@@ -137,7 +137,7 @@ FieldValue ask(unsigned field, unsigned scope) {
 // Those fields that the board answers.
 struct Answers {
     std::vector<FieldValue> fields;
-    bool module{};     // power is told of the module only, CPU included
+    bool module{};                  // power is told of the module only, CPU included
     int status{kFunctionNotFound};  // the first thing that went wrong
 };
 
@@ -199,13 +199,12 @@ Channel power_channel(const Channel& common, std::string field, const Gauge& gau
 Channel channel_of(const FieldValue& f, const Channel& common, const Board& board) {
     if (f.field == kEnergyMj) return energy_channel(common);
     if (f.scope == kScopeMemory) {
-        Channel c = power_channel(common, "power_memory", average_gauge(board.architecture, board.ga100));
+        Channel c = power_channel(common, "power_memory", average_gauge(board));
         c.domain += "/memory";
         return c;
     }
-    return f.field == kPowerInstant
-               ? power_channel(common, "power_instant", instant_gauge(board.architecture, board.ga100))
-               : power_channel(common, "power_average", average_gauge(board.architecture, board.ga100));
+    return f.field == kPowerInstant ? power_channel(common, "power_instant", instant_gauge(board))
+                                    : power_channel(common, "power_average", average_gauge(board));
 }
 
 // Opens one board; says in the findings how that went.
@@ -242,13 +241,10 @@ void open_board(const Api& api, const Board& board, std::string note, const std:
         for (const FieldValue& f : answers.fields) channels.push_back(channel_of(f, common, board));
     } else if (api.power_usage != nullptr && works(api.power_usage(board.handle, &mw))) {
         way = Way::power_call;
-        // This call tells the average where the field of that name exists, the instant reading before.
-        const bool average = board.architecture > kAmpere ||
-                             (board.architecture == kAmpere && !board.ga100);
-        channels.push_back(
-            average ? power_channel(common, "power_average", average_gauge(board.architecture, false))
-                    : power_channel(common, "power_instant",
-                                    instant_gauge(board.architecture, board.ga100)));
+        // What this call tells: the average from Ampere on, GA100 excepted.
+        const bool average = board.architecture >= kAmpere && !board.ga100;
+        channels.push_back(average ? power_channel(common, "power_average", average_gauge(board))
+                                   : power_channel(common, "power_instant", instant_gauge(board)));
     }
 
     const std::string subject = domain + " " + common.device;
@@ -334,8 +330,8 @@ Finding refused_start(const Api& api, int status) {
     return {Finding::State::refused, "NVML", why, remedy};
 }
 
-// Started once and never shut down: NVML counts its users, and at the process's end the order in which
-// libraries go is nobody's to know.
+// Started once and never shut down: NVML counts its users, and at the process's end the order in
+// which libraries go is nobody's to know.
 const Api* start(Discovery& found) {
     const SharedLibrary library("libnvidia-ml.so.1");
     if (!library) {
@@ -408,8 +404,8 @@ Discovery discover(const Environment&) {
         doubt = "all boards: which of them CUDA_VISIBLE_DEVICES means is not known";
         found.findings.push_back(
             {Finding::State::works, "CUDA_VISIBLE_DEVICES",
-             "it numbers boards of different models in an order that only CUDA knows: all boards are "
-             "measured; set CUDA_DEVICE_ORDER=PCI_BUS_ID or name GPUs by UUID",
+             "it numbers boards of different models in an order that only CUDA knows: all boards "
+             "are measured; set CUDA_DEVICE_ORDER=PCI_BUS_ID or name GPUs by UUID",
              "export CUDA_DEVICE_ORDER=PCI_BUS_ID"});
     }
     if (!chosen.stopped_at.empty() && !chosen.boards.empty()) {

@@ -1,5 +1,5 @@
-// The part of NVML that is used here, declared anew: no vendor header is needed to build. Numbers and
-// layouts are those of NVML 11.8 to 13.5, among which they do not differ.
+// The part of NVML that is used here, declared anew: no vendor header is needed to build. Numbers
+// and layouts are those of NVML 11.8 to 13.5, among which they do not differ.
 #pragma once
 
 #include <cstddef>
@@ -116,8 +116,8 @@ struct Api {
     int (*board_of_slice)(Device, Device*);
 
     explicit Api(const SharedLibrary& library) noexcept {
-        const auto bind = [&library]<class R, class... A>(R (*&f)(A...), const char* name) {
-            f = library.symbol<R(A...)>(name);
+        const auto bind = [&library]<class R, class... A>(R (*&f)(A...), const char* symbol) {
+            f = library.symbol<R(A...)>(symbol);
         };
         bind(init, "nvmlInit_v2");
         bind(error_string, "nvmlErrorString");

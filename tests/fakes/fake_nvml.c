@@ -1,10 +1,11 @@
 // A scripted NVML: real symbols and a real SONAME, a board whose true energy is known.
 //
-//   cc -shared -fPIC -O2 -Wl,-soname,libnvidia-ml.so.1 -o libnvidia-ml.so.1 fake_nvml.c -lpthread -lm
+//   cc -shared -fPIC -O2 -Wl,-soname,libnvidia-ml.so.1 -o libnvidia-ml.so.1 fake_nvml.c -lpthread
+//      -lm
 //
-// Its script is "key=value;key=value", from the environment variable FAKE_NVML when it is loaded, or
-// from fake_nvml_configure() at any time. Keys not named have their defaults; with keep=1 they stay
-// as they are, and the energy counters go on.
+// Its script is "key=value;key=value", from the environment variable FAKE_NVML when it is loaded,
+// or from fake_nvml_configure() at any time. Keys not named have their defaults; with keep=1 they
+// stay as they are, and the energy counters go on.
 //
 //   gpus=1          boards
 //   wave=square     square | const (const is hi for ever)
@@ -536,7 +537,8 @@ int nvmlDeviceGetPciInfo_v3(void* device, PciInfo* pci) {
     if (status == OK) {
         memset(pci, 0, sizeof *pci);
         unsigned function = 0;
-        sscanf(call.c.pci[call.gpu], "%x:%x:%x.%x", &pci->domain, &pci->bus, &pci->device, &function);
+        sscanf(call.c.pci[call.gpu], "%x:%x:%x.%x", &pci->domain, &pci->bus, &pci->device,
+               &function);
         pci->pciDeviceId = call.c.pci_device;
         snprintf(pci->busId, sizeof pci->busId, "%08X:%02X:%02X.0", pci->domain, pci->bus & 0xffu,
                  pci->device & 0xffu);
