@@ -5,6 +5,10 @@
 
 namespace picojoule {
 
+namespace nvml {
+Discovery discover(const Environment&);
+}
+
 namespace rapl {
 Discovery discover(const Environment&);
 }
@@ -23,6 +27,8 @@ Discovery discover(const Environment&);
 
 namespace {
 constexpr SourceFactory kSources[] = {
+    {"nvml", "energy counters and power of NVIDIA boards", SourceFactory::Default::yes,
+     nvml::discover},
     {"rapl", "the energy counters of Intel and AMD CPUs, by powercap or perf events",
      SourceFactory::Default::yes, rapl::discover},
     {"hwmon", "energy and power sensors of the kernel's hwmon tree",
