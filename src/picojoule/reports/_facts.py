@@ -61,6 +61,29 @@ def share(region: Region, profile: Profile) -> float:
     return region.total.joules / whole
 
 
+def largest(regions: Sequence[Region], limit: int | None) -> Sequence[Region]:
+    """At most ``limit`` regions, the largest, each with all of its ancestors; still in pre-order."""
+    if limit is None or len(regions) <= limit:
+        return regions
+    places = {r.path: i for i, r in enumerate(regions)}
+    order = sorted(
+        range(len(regions)),
+        key=lambda i: -(
+            regions[i].duration_s
+            if math.isnan(regions[i].total.joules)
+            else regions[i].total.joules
+        ),
+    )
+    kept: set[int] = set()
+    for i in order:
+        path = regions[i].path
+        line = {places[path[:n]] for n in range(1, len(path) + 1) if path[:n] in places}
+        if len(kept | line) > limit:
+            break
+        kept |= line
+    return [r for i, r in enumerate(regions) if i in kept]
+
+
 def device_of(profile: Profile, domain: str) -> tuple[str, str]:
     """Device and note of the channel a domain's energy comes from; "" where there is none."""
     of_domain = [c for c in profile.channels if c.domain == domain]

@@ -160,7 +160,7 @@ def _regions(
 ) -> list[str]:
     if not len(profile.regions):
         return []
-    shown = _largest(profile.regions, limit)
+    shown = _facts.largest(profile.regions, limit)
     several = [d for d in profile.counted if d in profile.energy] if len(profile.counted) > 1 else []
     if len(several) > _MOST_DOMAIN_COLUMNS:
         several = []
@@ -214,29 +214,6 @@ def _row(region: Region, profile: Profile, several: Sequence[str]) -> tuple[_Cel
         _Cell("-" if math.isnan(share) else units.percent(share)),
         _Cell(how, how.removeprefix("part "), short=how.removeprefix("part ")),
     )
-
-
-def _largest(regions: Sequence[Region], limit: int | None) -> Sequence[Region]:
-    """At most ``limit`` regions, the largest, each with all of its ancestors; still in pre-order."""
-    if limit is None or len(regions) <= limit:
-        return regions
-    places = {r.path: i for i, r in enumerate(regions)}
-    order = sorted(
-        range(len(regions)),
-        key=lambda i: -(
-            regions[i].duration_s
-            if math.isnan(regions[i].total.joules)
-            else regions[i].total.joules
-        ),
-    )
-    kept: set[int] = set()
-    for i in order:
-        path = regions[i].path
-        line = {places[path[:n]] for n in range(1, len(path) + 1) if path[:n] in places}
-        if len(kept | line) > limit:
-            break
-        kept |= line
-    return [r for i, r in enumerate(regions) if i in kept]
 
 
 def _remarks(profile: Profile, width: int, paint: _Paint) -> list[str]:
