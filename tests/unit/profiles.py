@@ -61,7 +61,9 @@ HOSTILE = (
 
 
 def measured(joules: float, std: float, **more: Any) -> Estimate:
-    return Estimate(joules, std, "measured", **{"gain_std": 0.025, "basis": "energy counter", **more})
+    return Estimate(
+        joules, std, "measured", **{"gain_std": 0.025, "basis": "energy counter", **more}
+    )
 
 
 def estimated(joules: float, **more: Any) -> Estimate:
@@ -177,22 +179,39 @@ def training() -> Profile:
     """The typical run: a measured GPU, an estimated CPU, nested, concurrent and tiny regions."""
     duration = 48.0
     counted = ("gpu:0", "cpu")
-    gpu, cpu = series("gpu:0", "measured", 480, duration, 1, 520), series(
-        "cpu", "estimated", 480, duration, 2, 70
+    gpu, cpu = (
+        series("gpu:0", "measured", 480, duration, 1, 520),
+        series("cpu", "estimated", 480, duration, 2, 70),
     )
     gpu.watts[210:232] = math.nan
 
     def both(g: float, std: float, c: float) -> dict[str, Estimate]:
-        return {"gpu:0": measured(g, std), "cpu": estimated(c), "gpu:0/memory": measured(g / 5, std)}
+        return {
+            "gpu:0": measured(g, std),
+            "cpu": estimated(c),
+            "gpu:0/memory": measured(g / 5, std),
+        }
 
     rows = [
         region("train", both(11_800, 40, 1_500), counted, calls=1, duration_s=44.0, self_s=2.1),
-        region("train/epoch", both(11_300, 55, 1_390), counted, calls=3, duration_s=41.9, self_s=1.0),
         region(
-            "train/epoch/backward", both(6_400, 70, 600), counted, calls=300, duration_s=18.0, self_s=18.0
+            "train/epoch", both(11_300, 55, 1_390), counted, calls=3, duration_s=41.9, self_s=1.0
         ),
         region(
-            "train/epoch/forward", both(3_900, 80, 500), counted, calls=300, duration_s=14.4, self_s=14.4
+            "train/epoch/backward",
+            both(6_400, 70, 600),
+            counted,
+            calls=300,
+            duration_s=18.0,
+            self_s=18.0,
+        ),
+        region(
+            "train/epoch/forward",
+            both(3_900, 80, 500),
+            counted,
+            calls=300,
+            duration_s=14.4,
+            self_s=14.4,
         ),
         region(
             "train/epoch/optimizer.step",
@@ -224,7 +243,13 @@ def training() -> Profile:
             self_s=0.021,
         ),
         region(
-            "evaluate", both(420, 30, 90), counted, calls=1, duration_s=3.1, self_s=3.1, open_at_end=1
+            "evaluate",
+            both(420, 30, 90),
+            counted,
+            calls=1,
+            duration_s=3.1,
+            self_s=3.1,
+            open_at_end=1,
         ),
     ]
     paths = ((), *(r.path for r in rows))
@@ -248,7 +273,9 @@ def training() -> Profile:
         end_ns=BEGIN + round(duration * S),
         channels=(
             channel(0, "gpu:0"),
-            channel(1, "cpu", "estimated", note="from CPU time and the published range of this model"),
+            channel(
+                1, "cpu", "estimated", note="from CPU time and the published range of this model"
+            ),
             channel(2, "gpu:0/memory", in_total=False, device="HBM3"),
         ),
         energy=energy,
@@ -260,7 +287,13 @@ def training() -> Profile:
         paths=paths,
         power=(gpu, cpu),
         gaps=(
-            Gap("nvml", "gpu:0", BEGIN + 21 * S, BEGIN + round(23.2 * S), "the driver did not answer"),
+            Gap(
+                "nvml",
+                "gpu:0",
+                BEGIN + 21 * S,
+                BEGIN + round(23.2 * S),
+                "the driver did not answer",
+            ),
         ),
         overhead={
             "sampler_cpu_s": 0.061,
@@ -283,7 +316,13 @@ def training() -> Profile:
         findings=(
             {"meter": "nvml", "state": "works", "subject": "gpu:0", "why": "", "remedy": ""},
             *empty().findings[:1],
-            {"meter": "amdsmi", "state": "absent", "subject": "", "why": "no library", "remedy": ""},
+            {
+                "meter": "amdsmi",
+                "state": "absent",
+                "subject": "",
+                "why": "no library",
+                "remedy": "",
+            },
         ),
     )
 
@@ -342,12 +381,22 @@ def instant() -> Profile:
 
 def many_regions(n: int = 10_000) -> Profile:
     """A tree with ``n`` regions on a few levels, and a span each."""
-    rows: list[Region] = [region("root", {"gpu:0": measured(float(n), 3)}, ("gpu:0",), duration_s=10.0)]
+    rows: list[Region] = [
+        region("root", {"gpu:0": measured(float(n), 3)}, ("gpu:0",), duration_s=10.0)
+    ]
     for i in range(n - 1):
-        path = f"root/block{i // 100:03d}" if i % 100 == 0 else f"root/block{i // 100:03d}/op{i:05d}"
+        path = (
+            f"root/block{i // 100:03d}" if i % 100 == 0 else f"root/block{i // 100:03d}/op{i:05d}"
+        )
         joules = 100.0 if i % 100 == 0 else 0.9
         rows.append(
-            region(path, {"gpu:0": measured(joules, 0.05)}, ("gpu:0",), duration_s=10 / n, self_s=10 / n)
+            region(
+                path,
+                {"gpu:0": measured(joules, 0.05)},
+                ("gpu:0",),
+                duration_s=10 / n,
+                self_s=10 / n,
+            )
         )
     paths = ((), *(r.path for r in rows))
     return build(

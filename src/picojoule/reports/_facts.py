@@ -62,16 +62,18 @@ def share(region: Region, profile: Profile) -> float:
 
 
 def largest(regions: Sequence[Region], limit: int | None) -> Sequence[Region]:
-    """At most ``limit`` regions, the largest, each with all of its ancestors; still in pre-order."""
+    """The largest ``limit`` regions at most, each with its ancestors; still in pre-order."""
     if limit is None or len(regions) <= limit:
         return regions
     places = {r.path: i for i, r in enumerate(regions)}
     order = sorted(
         range(len(regions)),
-        key=lambda i: -(
-            regions[i].duration_s
-            if math.isnan(regions[i].total.joules)
-            else regions[i].total.joules
+        key=lambda i: (
+            -(
+                regions[i].duration_s
+                if math.isnan(regions[i].total.joules)
+                else regions[i].total.joules
+            )
         ),
     )
     kept: set[int] = set()
@@ -82,6 +84,11 @@ def largest(regions: Sequence[Region], limit: int | None) -> Sequence[Region]:
             break
         kept |= line
     return [r for i, r in enumerate(regions) if i in kept]
+
+
+def power(region: Region) -> str:
+    """The mean power of a region in words."""
+    return units.power_of(region.total, region.duration_s, concurrent=region.concurrent)
 
 
 def device_of(profile: Profile, domain: str) -> tuple[str, str]:
@@ -132,7 +139,7 @@ def overhead(profile: Profile) -> list[str]:
 
 
 _LOSSES = {
-    "polls_late": "late",
+    "polls_late": "polls late",
     "ticks_missed": "meter ticks missed",
     "counter_resets": "counter resets",
     "spans_dropped": "region calls not on the timeline",
@@ -146,9 +153,7 @@ def refused(profile: Profile) -> list[tuple[str, str, str]]:
     out = []
     for finding in profile.findings:
         if finding.get("state") == "refused":
-            what = ": ".join(
-                clean(finding[k]) for k in ("meter", "subject") if finding.get(k)
-            )
+            what = ": ".join(clean(finding[k]) for k in ("meter", "subject") if finding.get(k))
             out.append((what, clean(finding.get("why", "")), clean(finding.get("remedy", ""))))
     return out
 
@@ -163,8 +168,8 @@ def scale(estimate: Estimate) -> str:
     """What the uncertainty of the absolute scale does to a measured number; "" if nothing."""
     if not estimate.gain_std > 0 or math.isnan(estimate.joules) or not estimate.resolved:
         return ""
-    low, high = estimate.interval(absolute=True)
-    if not math.isfinite(high) or (low, high) == estimate.interval():
+    low, high = units.bounds(estimate, absolute=True)
+    if not math.isfinite(high) or (low, high) == units.bounds(estimate):
         return ""
     return units.interval(low, high)
 

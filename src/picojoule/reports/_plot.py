@@ -112,9 +112,7 @@ def bands(profile: Profile, most: int = MOST_RECTANGLES) -> Bands:
 def _longest(path: Any, duration: Any, group: Any) -> Any:
     """The path with most time in each group."""
     order = np.lexsort((path, group))
-    fresh = np.r_[
-        True, (np.diff(group[order]) > 0) | (np.diff(path[order]) != 0)
-    ]
+    fresh = np.r_[True, (np.diff(group[order]) > 0) | (np.diff(path[order]) != 0)]
     starts = np.flatnonzero(fresh)
     time = np.add.reduceat(duration[order], starts)
     by_time = np.lexsort((time, group[order][starts]))

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from picojoule.reports import units
+
 if TYPE_CHECKING:
     from picojoule.profile import Estimate, Profile
 
@@ -71,7 +73,7 @@ def of_regions(profile: Profile) -> Iterator[dict[str, Any]]:
 
 
 def _energy(e: Estimate, duration_s: float) -> dict[str, Any]:
-    low, high = e.interval()
+    low, high = units.bounds(e)
     return {
         "joules": e.joules,
         "low_j": low,

@@ -1,4 +1,4 @@
-"""A still picture of power over time, for where no script runs: notebooks, print, locked browsers."""
+"""A still picture of power over time, for where no script runs: notebooks, locked browsers."""
 
 from __future__ import annotations
 
@@ -48,9 +48,7 @@ def draw(profile: Profile, width: int) -> str:
     for i in range(5):
         at_s = profile.duration_s * i / 4
         place = "start" if i == 0 else "end" if i == 4 else "middle"
-        out.append(
-            _label(_LEFT + inner * i / 4, _TOP + _HEIGHT + 16, units.seconds(at_s), place)
-        )
+        out.append(_label(_LEFT + inner * i / 4, _TOP + _HEIGHT + 16, units.seconds(at_s), place))
     for gap in profile.gaps[:200]:
         left, right = x(gap.begin_ns), x(gap.end_ns)
         out.append(

@@ -93,7 +93,7 @@ def fragment(profile: Profile) -> str:
     body = "".join(_fragment_row(r, profile) for r in shown)
     hidden = len(profile.regions) - len(shown)
     heads = "".join(
-        f'<th style="text-align:{side}">{name}</th>'
+        f'<th style="text-align:{side};padding:2px 9px">{name}</th>'
         for name, side in (
             ("Region", "left"),
             ("Calls", "right"),
@@ -120,12 +120,13 @@ def _fragment_row(region: Region, profile: Profile) -> str:
         units.count(region.calls),
         units.seconds(region.duration_s),
         units.energy(region.total),
-        units.power_of(region.total, region.duration_s),
+        _facts.power(region),
     )
+    how = _facts.how_of(region, profile.counted)
     return (
-        f'<tr><td style="text-align:left">{name}</td>'
-        + "".join(f'<td style="text-align:right">{_e(v)}</td>' for v in values)
-        + f'<td style="text-align:left">{_e(_facts.how_of(region, profile.counted))}</td></tr>'
+        f'<tr><td style="text-align:left;padding:2px 9px">{name}</td>'
+        + "".join(f'<td style="text-align:right;padding:2px 9px">{_e(v)}</td>' for v in values)
+        + f'<td style="text-align:left;padding:2px 9px">{_e(how)}</td></tr>'
     )
 
 
@@ -162,15 +163,16 @@ def _cards(profile: Profile) -> str:
             mark = "~" if total.provenance == "estimated" else ""
             notes.append(mark + units.kwh(total.joules))
         if absolute := _facts.scale(total):
-            notes.append(f"absolute {absolute}, the meter’s scale in doubt too")
+            notes.append(f"{absolute} with the meter’s scale error")
     else:
         notes.append("no meter covered it")
-    power_notes = ["mean over the whole profile"]
+    power_notes = ["mean over the whole profile"] if known else []
     peak = _peak(profile)
     if peak:
         power_notes.append(peak)
+    badge = _badge(_facts.how_of(profile, profile.counted))
     cards = [
-        ("Energy", value, notes, _badge(_facts.how_of(profile, profile.counted)), "card main"),
+        ("Energy", value, notes, badge if known else "", "card main"),
         (
             "Mean power",
             units.power_of(total, profile.duration_s) if known else units.UNKNOWN,
@@ -235,7 +237,9 @@ def _timeline(profile: Profile) -> str:
         notes.append(f"{bands.lanes_hidden:,} more threads or depths are not drawn.")
     dropped = profile.overhead.get("spans_dropped", 0) + profile.overhead.get("spans_folded", 0)
     if dropped > 0:
-        notes.append(f"{units.count(dropped)} region calls were counted but not kept for this plot.")
+        notes.append(
+            f"{units.count(dropped)} region calls were counted but not kept for this plot."
+        )
     return (
         '<section id="timeline"><div class="title"><h2>Power over time</h2>'
         '<div id="tools" class="tools" hidden></div></div>'
@@ -265,7 +269,7 @@ def _regions(profile: Profile) -> str:
         return ""
     shown = _facts.largest(profile.regions, _MOST_REGIONS)
     hidden = len(profile.regions) - len(shown)
-    highs = [r.total.interval()[1] for r in shown]
+    highs = [units.bounds(r.total)[1] for r in shown]
     top = max([h for h in highs if math.isfinite(h)] + [_or_zero(profile.total.joules)])
     color = _color_index(profile)
     rows = "".join(_region_row(r, profile, top, color) for r in shown)
@@ -280,12 +284,15 @@ def _regions(profile: Profile) -> str:
             f"{hidden:,} smaller regions are not in this page; the CSV and JSON exports hold all."
         )
     if any(r.concurrent for r in shown):
-        notes.append("* Several calls were open at once: their seconds and joules overlap.")
+        notes.append(
+            "* Several calls were open at once: their seconds add up, their joules overlap, and a "
+            "mean power would mean nothing."
+        )
     if any(r.open_at_end for r in shown):
         notes.append("^ Still open when the profile ended.")
     if any(not r.total.resolved and not math.isnan(r.total.joules) for r in shown):
         notes.append(
-            "Without a power and a bar: shorter than the meter can see. The joules are a share by "
+            "Without power and bar: shorter than the meter can see. The joules are a share by "
             "time of the readings the region lies in, or the most it can have used."
         )
     if any(r.depth for r in shown):
@@ -310,7 +317,7 @@ def _region_row(region: Region, profile: Profile, top: float, color: dict[str, i
         ("num mid", region.duration_s, units.seconds(region.duration_s), ""),
         ("num wide", region.self_s, units.seconds(region.self_s), ""),
         ("num", total.joules, value, f"<small>{_e(doubt)}</small>" if doubt else ""),
-        ("num wide", region.watts, units.power_of(total, region.duration_s), ""),
+        ("num wide", region.watts, _facts.power(region), ""),
         ("num mid", share, "-" if math.isnan(share) else units.percent(share), ""),
     )
     return (
@@ -327,7 +334,7 @@ def _region_row(region: Region, profile: Profile, top: float, color: dict[str, i
 
 def _bar(region: Region, profile: Profile, top: float, color: dict[str, int]) -> str:
     """Joules by domain as a bar, the interval of their sum as a whisker on it."""
-    low, high = region.total.interval()
+    low, high = units.bounds(region.total)
     if not top > 0 or not math.isfinite(high):
         return ""
     words = f"{units.energy(region.total)}, 95 % interval {units.interval(low, high)}"
@@ -368,6 +375,7 @@ def _domains(profile: Profile) -> str:
         value = units.energy(e, doubt=False)
         doubt = units.energy(e).removeprefix(value).strip()
         absolute = _facts.scale(e)
+        basis = "; ".join(filter(None, (note, e.basis)))
         remark = "" if counted else "<small>not added to the total</small>"
         rows.append(
             f'<tr><th scope="row" class="name d{int(inside)}"><span>'
@@ -378,14 +386,14 @@ def _domains(profile: Profile) -> str:
             f'<td class="num wide">{_e(absolute) or "&ndash;"}</td>'
             f'<td class="num mid">{_e(units.power_of(e, profile.duration_s))}</td>'
             f'<td class="how">{_badge(_facts.how(e))}</td>'
-            f'<td class="text wide">{_e(device)}<small>{_e("; ".join(filter(None, (note, e.basis))))}'
-            "</small></td></tr>"
+            f'<td class="text wide">{_e(device)}<small>{_e(basis)}</small></td></tr>'
         )
     return (
         '<section id="domains"><div class="title"><h2>Domains</h2></div><div class="scroll"><table>'
         '<thead><tr><th scope="col" class="name">Domain</th><th scope="col" class="num">Energy</th>'
         '<th scope="col" class="num wide">Absolute</th><th scope="col" class="num mid">Power</th>'
-        '<th scope="col" class="how">How</th><th scope="col" class="text wide">What it rests on</th>'
+        '<th scope="col" class="how">How</th>'
+        '<th scope="col" class="text wide">What it rests on</th>'
         f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div></section>"
     )
 
@@ -596,4 +604,3 @@ def _asset(name: str) -> str:
 def _hash(content: str) -> str:
     digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
     return f"'sha256-{digest}'"
-

@@ -7,7 +7,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from picojoule.reports import _facts
+from picojoule.reports import _facts, units
 
 if TYPE_CHECKING:
     from picojoule.profile import Estimate, Profile, Region
@@ -69,8 +69,8 @@ def to_dict(profile: Profile, *, series: bool = False) -> dict[str, Any]:
 
 def estimate(e: Estimate) -> dict[str, Any]:
     """An energy with its 95 % interval, with and without the meter's own scale."""
-    low, high = e.interval(LEVEL)
-    low_absolute, high_absolute = e.interval(LEVEL, absolute=True)
+    low, high = units.bounds(e, LEVEL)
+    low_absolute, high_absolute = units.bounds(e, LEVEL, absolute=True)
     return {
         "joules": e.joules,
         "low_j": low,

@@ -70,58 +70,64 @@ def render(
     """
     if width is None:
         width = _terminal_width()
-    width = max(width, _LEAST_WIDTH)
-    paint = _Paint(_wants_color() if color is None else color)
-    ascii_only = not (_speaks_unicode() if unicode is None else unicode)
-
+    screen = _Screen(
+        width=max(width, _LEAST_WIDTH),
+        color=_wants_color() if color is None else color,
+        unicode=_speaks_unicode() if unicode is None else unicode,
+    )
     blocks = [
-        _headline(profile, width, paint),
-        _warnings(profile, width, paint),
-        _domains(profile, width, paint, ascii_only),
-        _regions(profile, width, paint, ascii_only, limit),
-        _remarks(profile, width, paint),
+        _headline(profile, screen),
+        _warnings(profile, screen),
+        _domains(profile, screen),
+        _regions(profile, screen, limit),
+        _remarks(profile, screen),
     ]
-    text = "\n\n".join("\n".join(b) for b in blocks if b) + "\n"
-    return units.ascii_only(text) if ascii_only else text
+    return "\n\n".join("\n".join(b) for b in blocks if b) + "\n"
 
 
 # ---- the blocks, from top to bottom ----
 
 
-def _headline(profile: Profile, width: int, paint: _Paint) -> list[str]:
+def _headline(profile: Profile, screen: _Screen) -> list[str]:
     total = profile.total
     joules = units.energy(total)
     how = _facts.how_of(profile, profile.counted)
     known = not math.isnan(total.joules)
-    lines = [
-        paint(ellipsize(clean(profile.name) or "picojoule profile", width), "bold"),
-        f"energy    {paint(joules, 'bold')}" + (f", {paint.how(how)} (95 %)" if known else ""),
-    ]
     asides = []
+    headline = f"energy    {joules}"
+    if known:
+        headline += " (95 %)"
+        if cells(f"{headline}, {how}") <= screen.width:
+            headline += f", {how}"
+        else:
+            asides.append(how)
+    lines = [
+        screen(screen.fit(clean(profile.name) or "picojoule profile"), "bold"),
+        screen(screen.fit(headline), "bold"),
+    ]
     if known and total.joules >= units.KWH_FROM_J:
         mark = "~" if total.provenance == "estimated" else ""
         asides.append(mark + units.kwh(total.joules))
     if absolute := _facts.scale(total):
-        asides.append(f"absolute {absolute}, the meter's own scale in doubt too")
+        asides.append(f"{absolute} with the meter's scale error")
     if known and not total.resolved:
         asides.append("below the meter's resolution")
-    lines += _prose("; ".join(asides), width, indent="          ")
+    lines += screen.prose("; ".join(asides), indent="          ")
     lines.append(f"duration  {units.seconds(profile.duration_s)}")
     if known and total.resolved:
         lines.append(f"power     {units.power_of(total, profile.duration_s)} mean")
-    # On a narrow terminal the words behind the number go first.
-    return [line if _fits(line, width) else _cut(line, width) for line in lines]
+    return lines
 
 
-def _warnings(profile: Profile, width: int, paint: _Paint) -> list[str]:
+def _warnings(profile: Profile, screen: _Screen) -> list[str]:
     out: list[str] = []
     for warning in profile.warnings:
-        lines = _prose(f"warning: {clean(warning)}", width, hang="  ")
-        out += [paint(line, "warning") for line in lines]
+        lines = screen.prose(f"warning: {clean(warning)}", hang="  ")
+        out += [screen(line, "warning") for line in lines]
     return out
 
 
-def _domains(profile: Profile, width: int, paint: _Paint, ascii_only: bool) -> list[str]:
+def _domains(profile: Profile, screen: _Screen) -> list[str]:
     found = _facts.domains(profile)
     if not found:
         return []
@@ -148,20 +154,20 @@ def _domains(profile: Profile, width: int, paint: _Paint, ascii_only: bool) -> l
                 _Cell("; ".join(filter(None, (device, note))), "dim"),
             )
         )
-    lines = _table(columns, rows, yields, width, paint, ascii_only)
+    lines = _table(columns, rows, yields, screen)
     if not all(counted for _, counted, _ in found):
         note = "† not added to the total: part of another domain, or a second opinion on it"
-        lines += [paint(line, "dim") for line in _prose(note, width, hang="  ")]
+        lines += [screen(line, "dim") for line in screen.prose(note, hang="  ")]
     return lines
 
 
-def _regions(
-    profile: Profile, width: int, paint: _Paint, ascii_only: bool, limit: int | None
-) -> list[str]:
+def _regions(profile: Profile, screen: _Screen, limit: int | None) -> list[str]:
     if not len(profile.regions):
         return []
     shown = _facts.largest(profile.regions, limit)
-    several = [d for d in profile.counted if d in profile.energy] if len(profile.counted) > 1 else []
+    several = (
+        [d for d in profile.counted if d in profile.energy] if len(profile.counted) > 1 else []
+    )
     if len(several) > _MOST_DOMAIN_COLUMNS:
         several = []
     columns = (
@@ -178,21 +184,21 @@ def _regions(
     split = tuple(f"-{clean(d)}" for d in reversed(several))
     yields = (*split, "-Self", "-Calls", "How", "-Power", "-Time", "Energy", "-Share")
     rows = [_row(r, profile, several) for r in shown]
-    lines = _table(columns, rows, yields, width, paint, ascii_only)
+    lines = _table(columns, rows, yields, screen)
     hidden = len(profile.regions) - len(shown)
     notes = []
     if hidden:
         notes.append(f"{hidden:,} smaller regions are not shown; the exports hold all")
     if any(r.concurrent for r in shown):
-        notes.append("* several calls were open at once: their seconds and joules overlap")
+        notes.append(
+            "* several calls were open at once: their seconds add up, their joules overlap"
+        )
     if any(r.open_at_end for r in shown):
         notes.append("^ still open when the profile ended")
     if any(not r.total.resolved and not math.isnan(r.total.joules) for r in shown):
-        notes.append(
-            "without a power: below the meter's resolution, shared out by time"
-        )
+        notes.append("without a power: below the meter's resolution, shared out by time")
     for note in notes:
-        lines += [paint(line, "dim") for line in _prose(note, width, hang="  ")]
+        lines += [screen(line, "dim") for line in screen.prose(note, hang="  ")]
     return lines
 
 
@@ -210,17 +216,17 @@ def _row(region: Region, profile: Profile, several: Sequence[str]) -> tuple[_Cel
             _Cell(units.energy(region.energy[d], doubt=False) if d in region.energy else "-", "dim")
             for d in several
         ),
-        _Cell(units.power_of(region.total, region.duration_s)),
+        _Cell(_facts.power(region)),
         _Cell("-" if math.isnan(share) else units.percent(share)),
         _Cell(how, how.removeprefix("part "), short=how.removeprefix("part ")),
     )
 
 
-def _remarks(profile: Profile, width: int, paint: _Paint) -> list[str]:
+def _remarks(profile: Profile, screen: _Screen) -> list[str]:
     out: list[str] = []
 
     def say(text: str, style: str = "dim") -> None:
-        out.extend(paint(line, style) for line in _prose(text, width, hang="  "))
+        out.extend(screen(line, style) for line in screen.prose(text, hang="  "))
 
     for gap in _facts.gaps(profile):
         say(f"gap: {gap}")
@@ -242,25 +248,18 @@ def _table(
     columns: Sequence[_Column],
     rows: Sequence[Sequence[_Cell]],
     yields: Sequence[str],
-    width: int,
-    paint: _Paint,
-    ascii_only: bool,
+    screen: _Screen,
 ) -> list[str]:
-    """Lines no wider than ``width``.
+    """Lines no wider than the screen.
 
     Args:
         columns: what is wished for.
         rows: a cell for each column.
         yields: what gives way where there is no room, in order: ``-Title`` drops a column,
             ``Title`` writes its cells in short. Then names are shortened.
-        width: columns of the terminal.
-        paint: colour or none.
-        ascii_only: whether to write ASCII only.
+        screen: what it is for.
     """
-
-    def show(text: str) -> str:
-        return units.ascii_only(text) if ascii_only else text
-
+    show = screen.show
     texts = [[show(cell.text) for cell in row] for row in rows]
     kept = [i for i in range(len(columns)) if any(row[i] for row in texts)]
     titles = {column.title: i for i, column in enumerate(columns)}
@@ -275,7 +274,7 @@ def _table(
         return sum(tight) + 2 * (len(kept) - 1)
 
     for step in yields:
-        if least() <= width:
+        if least() <= screen.width:
             break
         i = titles[step.lstrip("-")]
         if step.startswith("-"):
@@ -284,72 +283,68 @@ def _table(
             for at, row in enumerate(rows):
                 texts[at][i] = show(row[i].short or row[i].text)
             sizes[i] = natural(i)
-    over = sum(sizes[i] for i in kept) + 2 * (len(kept) - 1) - width
+    over = sum(sizes[i] for i in kept) + 2 * (len(kept) - 1) - screen.width
     for i in reversed(kept):
         if over > 0 and columns[i].shrinks_to:
             give = min(over, max(0, sizes[i] - columns[i].shrinks_to))
             sizes[i] -= give
             over -= give
-    mark = "~" if ascii_only else "…"
+    if over > 0:  # not even so: plain words, cut where the screen ends
+        return [
+            screen.fit("  ".join(f"{row[i]:<{sizes[i]}}" for i in kept).rstrip())
+            for row in ([show(c.title) for c in columns], *texts)
+        ]
 
     def line(values: Iterable[tuple[int, str, str]]) -> str:
         parts = []
         for i, text, style in values:
-            short = ellipsize(text, sizes[i], mark)
+            short = screen.fit(text, sizes[i])
             pad = " " * (sizes[i] - cells(short))
-            painted = paint(short, style)
+            painted = screen(short, style)
             parts.append(pad + painted if columns[i].right else painted + pad)
-        joined = "  ".join(parts).rstrip()
-        return joined if _fits(joined, width) else _cut(joined, width)
+        return "  ".join(parts).rstrip()
 
     lines = [line((i, show(columns[i].title), "bold") for i in kept)]
-    lines += [
-        line((i, texts[at][i], row[i].style) for i in kept) for at, row in enumerate(rows)
-    ]
+    lines += [line((i, texts[at][i], row[i].style) for i in kept) for at, row in enumerate(rows)]
     return lines
 
 
-def _prose(text: str, width: int, *, indent: str = "", hang: str | None = None) -> list[str]:
-    if not text:
-        return []
-    return textwrap.wrap(
-        text,
-        width,
-        initial_indent=indent,
-        subsequent_indent=indent if hang is None else hang,
-        break_long_words=True,
-        break_on_hyphens=False,
-    )
+@dataclass(frozen=True, slots=True)
+class _Screen:
+    """Where the table will be seen, and what that can show."""
 
-
-def _fits(line: str, width: int) -> bool:
-    return cells(_Paint.strip(line)) <= width
-
-
-def _cut(line: str, width: int) -> str:
-    return ellipsize(_Paint.strip(line), width)
-
-
-class _Paint:
-    """Hand-written ANSI, or nothing."""
-
-    def __init__(self, on: bool) -> None:
-        self._on = on
+    width: int
+    color: bool
+    unicode: bool
 
     def __call__(self, text: str, style: str) -> str:
+        """``text``, which fits already, in a style: hand-written ANSI, or nothing."""
         code = _STYLES.get(style)
-        return f"\x1b[{code}m{text}\x1b[0m" if self._on and code and text else text
+        return f"\x1b[{code}m{text}\x1b[0m" if self.color and code and text else text
 
-    def how(self, how: str) -> str:
-        return self(how, how.removeprefix("part "))
+    def show(self, text: str) -> str:
+        """``text`` in characters that the screen has."""
+        return text if self.unicode else units.ascii_only(text)
 
-    @staticmethod
-    def strip(text: str) -> str:
-        if "\x1b" not in text:
-            return text
-        import re
+    def fit(self, text: str, width: int | None = None) -> str:
+        """``text`` shown in one line of at most ``width``, shortened in the middle."""
+        mark = "…" if self.unicode else "~"
+        return ellipsize(self.show(text), self.width if width is None else width, mark)
 
-        return re.sub(r"\x1b\[\d+m", "", text)
+    def prose(self, text: str, *, indent: str = "", hang: str | None = None) -> list[str]:
+        """``text`` wrapped at words; lines after the first begin with ``hang``."""
+        room = self.width
+        shown = self.show(text)
+        # textwrap counts characters; where some are wide, leave room for them.
+        wide = cells(shown) - len(shown)
+        lines = textwrap.wrap(
+            shown,
+            room if wide <= 0 else max(_LEAST_WIDTH, room * len(shown) // cells(shown)),
+            initial_indent=indent,
+            subsequent_indent=indent if hang is None else hang,
+            break_on_hyphens=False,
+        )
+        return [self.fit(line) for line in lines]
 
 
 # ---- what the terminal can do ----

@@ -1,4 +1,4 @@
-"""Numbers for people: SI prefixes, no more digits than the uncertainty allows, unknown said aloud."""
+"""Numbers for people: SI prefixes, no more digits than are known, and unknown said aloud."""
 
 from __future__ import annotations
 
@@ -85,6 +85,15 @@ def interval(low: float, high: float, unit: str = "J") -> str:
     return f"{_bracket(low / scale, high / scale)} {prefix}{unit}"
 
 
+def bounds(
+    estimate: Estimate, level: float = 0.95, *, absolute: bool | None = None
+) -> tuple[float, float]:
+    """The interval of an energy; (nan, nan) also where only its uncertainty is unknown."""
+    if math.isnan(estimate.std_j + estimate.below_j + estimate.above_j):
+        return (math.nan, math.nan)
+    return estimate.interval(level, absolute=absolute)
+
+
 def energy(estimate: Estimate, *, level: float = 0.95, doubt: bool = True) -> str:
     """An energy as honest as it is short.
 
@@ -101,7 +110,7 @@ def energy(estimate: Estimate, *, level: float = 0.95, doubt: bool = True) -> st
     if math.isnan(joules):
         return UNKNOWN
     mark = "~" if estimate.provenance == "estimated" else ""
-    low, high = estimate.interval(level)
+    low, high = bounds(estimate, level)
     if math.isnan(high) or math.isinf(high):
         value = quantity(joules, "J")
         return f"{mark}{value} ± {UNKNOWN}" if doubt else f"{mark}{value}"
@@ -130,11 +139,15 @@ def energy(estimate: Estimate, *, level: float = 0.95, doubt: bool = True) -> st
     return f"{value} {_bracket(low / scale, high / scale)}" if doubt else value
 
 
-def power_of(estimate: Estimate, duration_s: float) -> str:
-    """Mean power of an energy over a duration; marked like the energy, silent if not resolved."""
+def power_of(estimate: Estimate, duration_s: float, *, concurrent: bool = False) -> str:
+    """Mean power of an energy over a duration, marked like the energy.
+
+    Silent if the meter does not resolve the energy, or if ``duration_s`` counts seconds several
+    times over because calls were open at once.
+    """
     if duration_s <= 0 or math.isnan(estimate.joules):
         return UNKNOWN
-    if not estimate.resolved:
+    if concurrent or not estimate.resolved:
         return "-"
     mark = "~" if estimate.provenance == "estimated" else ""
     return mark + watts(estimate.joules / duration_s)

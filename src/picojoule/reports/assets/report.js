@@ -30,8 +30,9 @@
     const power = 10 ** Math.floor(Math.log10(raw));
     return [1, 2, 5, 10].map((s) => s * power).find((s) => s >= raw * 0.999);
   };
-  const secondsAt = (t, step) => {
-    const [scale, unit] = step >= 1 || t === 0 ? [1, "s"] : step >= 1e-3 ? [1e3, "ms"] : step >= 1e-6 ? [1e6, "µs"] : [1e9, "ns"];
+  // One unit for a whole axis that ends at `end`.
+  const secondsAt = (t, step, end) => {
+    const [scale, unit] = end >= 1 ? [1, "s"] : end >= 1e-3 ? [1e3, "ms"] : end >= 1e-6 ? [1e6, "µs"] : [1e9, "ns"];
     return `${(t * scale).toFixed(Math.max(0, -Math.floor(Math.log10(step * scale) + 1e-9)))} ${unit}`;
   };
 
@@ -131,7 +132,7 @@
         const at = x(k * step);
         draw(frame, "line", { x1: at, x2: at, y1: TOP, y2: height - 4, class: "grid" });
         const anchor = at > right - 22 ? "end" : at < left + 12 ? "start" : "middle";
-        draw(frame, "text", { x: at, y: axisY, "text-anchor": anchor }, secondsAt(k * step, step));
+        draw(frame, "text", { x: at, y: axisY, "text-anchor": anchor }, secondsAt(k * step, step, view[1]));
       }
       const inside = draw(frame, "g", { "clip-path": "url(#clip)" });
       for (const [domain, from, to] of data.gaps) {
@@ -193,7 +194,7 @@
 
     const say = (t, target) => {
       readout.textContent = "";
-      make(make(readout, "span"), "b", {}, secondsAt(t, (view[1] - view[0]) / 1000));
+      make(make(readout, "span"), "b", {}, secondsAt(t, (view[1] - view[0]) / 1000, view[1]));
       for (const s of data.series) {
         if (hidden.has(s)) continue;
         const w = s.w[stepAt(s, t)];
