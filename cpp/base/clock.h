@@ -18,7 +18,9 @@ inline std::int64_t clock_ns(clockid_t clock) noexcept {
     return static_cast<std::int64_t>(t.tv_sec) * kNsPerS + t.tv_nsec;
 }
 
-inline std::int64_t now_ns() noexcept { return clock_ns(CLOCK_MONOTONIC); }
+inline std::int64_t now_ns() noexcept {
+    return clock_ns(CLOCK_MONOTONIC);
+}
 
 // CLOCK_REALTIME minus CLOCK_MONOTONIC, read so that neither can slip between the other's reads.
 inline std::int64_t realtime_offset_ns() noexcept {

@@ -20,9 +20,9 @@ struct CounterStep {
 
 // Unwraps a counter of modulus `wrap_at` (values 0..wrap_at-1; 0: it never wraps).
 //
-// A decrease means either a wrap or a reset. It is taken for a wrap if the implied increment is less
-// than half the range, the only reading that a poller faster than the counter can produce; anything
-// else is a reset, whose increment nobody knows.
+// A decrease means either a wrap or a reset. It is taken for a wrap if the implied increment is
+// less than half the range, the only reading that a poller faster than the counter can produce;
+// anything else is a reset, whose increment nobody knows.
 class UnwrappedCounter {
   public:
     explicit constexpr UnwrappedCounter(std::uint64_t wrap_at = 0) noexcept : wrap_at_(wrap_at) {}

@@ -8,8 +8,9 @@
 
 namespace picojoule {
 
-// Opens by the loader's own search path, a copy already in the process first. Never dlclosed: vendor
-// libraries keep threads and handlers of their own, and unloading them under those is a crash.
+// Opens by the loader's own search path, a copy already in the process first. Never dlclosed:
+// vendor libraries keep threads and handlers of their own, and unloading them under those is a
+// crash.
 class SharedLibrary {
   public:
     explicit SharedLibrary(const char* name) noexcept {

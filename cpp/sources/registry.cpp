@@ -5,18 +5,44 @@
 
 namespace picojoule {
 
+namespace nvml {
+Discovery discover(const Environment&);
+}
+
+namespace rapl {
+Discovery discover(const Environment&);
+}
+
+namespace hwmon {
+Discovery discover(const Environment&);
+}
+
 namespace cpu_estimate {
+Discovery discover(const Environment&);
+}
+
+namespace replay {
 Discovery discover(const Environment&);
 }
 
 namespace {
 constexpr SourceFactory kSources[] = {
+    {"nvml", "energy counters and power of NVIDIA boards", SourceFactory::Default::yes,
+     nvml::discover},
+    {"rapl", "the energy counters of Intel and AMD CPUs, by powercap or perf events",
+     SourceFactory::Default::yes, rapl::discover},
+    {"hwmon", "energy and power sensors of the kernel's hwmon tree",
+     SourceFactory::Default::yes, hwmon::discover},
     {"cpu_estimate", "CPU time of the process tree, times a published range of watts per core",
      SourceFactory::Default::fallback, cpu_estimate::discover},
+    {"replay", "a stored trace, played as if it were live", SourceFactory::Default::on_request,
+     replay::discover},
 };
 }  // namespace
 
-std::span<const SourceFactory> source_registry() noexcept { return kSources; }
+std::span<const SourceFactory> source_registry() noexcept {
+    return kSources;
+}
 
 Environment Environment::from_process() {
     Environment environment;

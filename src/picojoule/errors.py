@@ -4,7 +4,7 @@ PicojouleError
 ├── UsageError            the call cannot mean anything (also a ValueError)
 ├── NoMeterError          a meter was asked for by name and is not here
 ├── NotFinishedError      a result was asked for that does not exist yet
-├── MissingExtraError     an optional dependency is not installed; names the extra (also an ImportError)
+├── MissingExtraError     an optional package is not installed (also an ImportError)
 └── TraceError            a trace cannot be read or written
     ├── TruncatedTraceError   it ends in the middle of something
     ├── ForeignTraceError     it is not a picojoule trace at all

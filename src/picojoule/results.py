@@ -123,9 +123,9 @@ class Channel:
 class Region:
     """All calls of one region at one place in the tree.
 
-    ``duration_s`` is inclusive of inner regions and, where several calls were open at once (threads,
-    tasks), counts each of them; ``concurrent`` says so. ``energy`` is what each domain used while the
-    region was open; concurrent regions therefore overlap.
+    ``duration_s`` is inclusive of inner regions and, where several calls were open at once
+    (threads, tasks), counts each of them; ``concurrent`` says so. ``energy`` is what each domain
+    used while the region was open; concurrent regions therefore overlap.
     """
 
     name: str

@@ -1,0 +1,51 @@
+// The one fixed-size record in which everything is written down while recording: to memory, and to
+// the journal on disk. Plain bytes: no pointers, no allocation, the same on disk as in memory.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+namespace picojoule {
+
+enum class RecordKind : std::uint8_t {
+    tick = 1,  // a channel published a value
+    cell = 2,  // time spent in one region path since the previous snapshot
+    span = 3,  // one region call, for the timeline
+    gap = 4,   // a channel said nothing for a while
+    text = 5,  // a string follows, in ceil(b / 32) records of raw bytes
+    mark = 6,  // the profile began or ended
+};
+
+// What is special about a tick.
+namespace tick_flag {
+constexpr std::uint8_t kHeld = 1;      // a value seen, not seen to change: its tick time is unknown
+constexpr std::uint8_t kWrapped = 2;   // the register rolled over; the increment is right
+constexpr std::uint8_t kReset = 4;     // the counter started anew; the increment is unknown
+constexpr std::uint8_t kAfterGap = 8;  // the first value after a failure
+constexpr std::uint8_t kMissed = 16;   // ticks before this one were not seen one by one
+constexpr std::uint8_t kLate = 32;     // the sampler was held up: the bracket is wide
+constexpr std::uint8_t kDuplicate = 64;  // an expected tick brought the same value again
+}  // namespace tick_flag
+
+enum class TextUse : std::uint8_t { path = 1, channel = 2, reason = 3, meta = 4, finding = 5 };
+enum class MarkUse : std::uint8_t { begin = 1, end = 2 };
+
+//        a                 b                c                    d              id
+// tick   new seen at (ns)  old seen at      cumulative raw       ticks missed   channel
+// cell   snapshot at       ns of open time  enters<<32 | exits   path           most open at once
+// span   begin             end              thread               path           -
+// gap    begin             end (0: open)    -                    reason text    channel
+// text   parent path       bytes            -                    its id         TextUse
+// mark   time              wall clock (ns)  -                    -              MarkUse
+struct Record {
+    std::int64_t a{};
+    std::int64_t b{};
+    std::uint64_t c{};
+    std::uint32_t d{};
+    RecordKind kind{};
+    std::uint8_t flags{};
+    std::uint16_t id{};
+};
+static_assert(sizeof(Record) == 32 && std::is_trivially_copyable_v<Record>);
+
+}  // namespace picojoule

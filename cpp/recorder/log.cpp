@@ -1,0 +1,61 @@
+#include "recorder/log.h"
+
+#include <map>
+
+namespace picojoule {
+
+void thin_ticks(std::vector<Record>& ticks) {
+    std::map<std::uint16_t, bool> drop_next;
+    constexpr std::uint8_t kTelling = tick_flag::kHeld | tick_flag::kReset | tick_flag::kAfterGap;
+    std::erase_if(ticks, [&](const Record& r) {
+        if ((r.flags & kTelling) != 0) return false;
+        bool& drop = drop_next[r.id];
+        drop = !drop;
+        return drop;
+    });
+}
+
+void thin_cells(std::vector<Record>& cells) {
+    std::vector<Record> out;
+    out.reserve(cells.size());
+    std::map<std::uint32_t, std::size_t> open;  // path -> where its merged record stands in out
+    std::int64_t snapshot = 0;
+    int snapshots = 0;
+    for (const Record& r : cells) {
+        if (r.a != snapshot) {
+            snapshot = r.a;
+            if (++snapshots > 2) {
+                for (const auto& [path, at] : open) out[at].a = std::max(out[at].a, out.back().a);
+                open.clear();
+                snapshots = 1;
+            }
+        }
+        const auto [found, fresh] = open.try_emplace(r.d, out.size());
+        if (fresh) {
+            out.push_back(r);
+            continue;
+        }
+        Record& sum = out[found->second];
+        sum.a = r.a;
+        sum.b += r.b;
+        sum.c += r.c;  // both halves: each stays far below 2^32
+        sum.id = std::max(sum.id, r.id);
+    }
+    std::stable_sort(out.begin(), out.end(),
+                     [](const Record& x, const Record& y) { return x.a < y.a; });
+    cells = std::move(out);
+}
+
+std::int64_t thin_spans(std::vector<Record>& spans) {
+    if (spans.empty()) return 0;
+    std::vector<std::int64_t> durations(spans.size());
+    std::transform(spans.begin(), spans.end(), durations.begin(),
+                   [](const Record& r) { return r.b - r.a; });
+    const auto middle = durations.begin() + static_cast<std::ptrdiff_t>(durations.size() / 2);
+    std::nth_element(durations.begin(), middle, durations.end());
+    const std::int64_t least = *middle + 1;
+    std::erase_if(spans, [&](const Record& r) { return r.b - r.a < least; });
+    return least;
+}
+
+}  // namespace picojoule

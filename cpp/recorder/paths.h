@@ -1,0 +1,46 @@
+// The tree of region paths: (parent, name) <-> id. Process-wide, append-only, bounded.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "model/trace.h"
+
+namespace picojoule {
+
+using PathId = std::uint32_t;
+constexpr PathId kRootPath = 0;
+// Names made in a loop (region(f"step {i}")) must not eat the machine: past this many distinct
+// paths, further ones are booked under kOverflowName at the outermost level.
+constexpr std::size_t kMostPaths = 65'536;
+constexpr std::string_view kOverflowName = "(other regions)";
+
+// Thread safety: every method may be called from any thread.
+class PathTable {
+  public:
+    PathTable() : nodes_(1) {}
+
+    // The id of `name` below `parent`, made on first use. A name that is already an ancestor (or
+    // the parent itself) gives that ancestor: recursion does not grow the tree.
+    PathId intern(PathId parent, std::string_view name);
+
+    // The nodes from `first` on, in order of id.
+    [[nodiscard]] std::vector<PathNode> nodes_from(std::size_t first) const;
+    [[nodiscard]] std::string name(PathId id) const;
+
+    // Held across fork() so that the child never inherits it locked.
+    std::mutex& mutex() noexcept { return mutex_; }
+
+  private:
+    PathId intern_locked(PathId parent, std::string_view name);
+
+    mutable std::mutex mutex_;
+    std::vector<PathNode> nodes_;
+    std::unordered_map<std::string, PathId> ids_;  // key: parent id, ':', name
+};
+
+}  // namespace picojoule

@@ -1,0 +1,121 @@
+#include "recorder/regions.h"
+
+namespace picojoule {
+
+// Initial-exec: one instruction instead of a call. Eight bytes of static TLS are always to be had.
+thread_local ThreadRegions* RegionStore::current_ __attribute__((tls_model("initial-exec"))) =
+    nullptr;
+
+// Gives a thread's cells back when it ends, for the next new thread.
+struct ThreadExit {
+    ThreadRegions* mine{};
+    ~ThreadExit() {
+        if (mine == nullptr) return;
+        RegionStore& store = RegionStore::instance();
+        const std::lock_guard lock(store.mutex_);
+        store.free_.push_back(mine);
+        RegionStore::current_ = nullptr;
+    }
+};
+
+RegionStore& RegionStore::instance() {
+    static auto* store = new RegionStore;  // leaked: threads may end after static destructors ran
+    return *store;
+}
+
+ThreadRegions& RegionStore::adopt() {
+    RegionStore& store = instance();
+    thread_local ThreadExit exit_guard;
+    const std::lock_guard lock(store.mutex_);
+    if (!store.free_.empty()) {
+        current_ = store.free_.back();
+        store.free_.pop_back();
+    } else {
+        store.threads_.emplace_back(
+            new ThreadRegions(static_cast<std::uint32_t>(store.threads_.size())));
+        current_ = store.threads_.back().get();
+    }
+    exit_guard.mine = current_;
+    return *current_;
+}
+
+ThreadRegions::Block* ThreadRegions::add_block(std::size_t which) noexcept {
+    auto* block = new Block{};
+    blocks_[which].store(block, std::memory_order_release);
+    return block;
+}
+
+void RegionStore::snapshot(std::int64_t now, std::vector<PathTotals>& totals) {
+    for (PathTotals& t : totals) t = {};
+    const std::lock_guard lock(mutex_);
+    for (const auto& thread : threads_) {
+        for (std::size_t b = 0; b < thread->blocks_.size(); ++b) {
+            const auto* block = thread->blocks_[b].load(std::memory_order_acquire);
+            if (block == nullptr) continue;
+            const std::size_t first = b * ThreadRegions::kBlock;
+            if (totals.size() < first + ThreadRegions::kBlock) {
+                totals.resize(first + ThreadRegions::kBlock);
+            }
+            for (std::size_t i = 0; i < ThreadRegions::kBlock; ++i) {
+                const Cell& cell = (*block)[i];
+                if (cell.enters.load(std::memory_order_relaxed) == 0 &&
+                    cell.exits.load(std::memory_order_relaxed) == 0) {
+                    continue;
+                }
+                std::int64_t acc{};
+                std::int32_t open{};
+                std::uint32_t enters{}, exits{};
+                // A writer is inside for nanoseconds unless it was descheduled there; then yield.
+                for (int attempt = 0;; ++attempt) {
+                    const auto before = thread->sequence_.load(std::memory_order_acquire);
+                    acc = cell.acc.load(std::memory_order_relaxed);
+                    open = cell.open.load(std::memory_order_relaxed);
+                    enters = cell.enters.load(std::memory_order_relaxed);
+                    exits = cell.exits.load(std::memory_order_relaxed);
+                    std::atomic_thread_fence(std::memory_order_acquire);
+                    if ((before & 1U) == 0 &&
+                        before == thread->sequence_.load(std::memory_order_relaxed)) {
+                        break;
+                    }
+                    if (attempt > 64) {
+                        timespec moment{0, 1000};
+                        ::nanosleep(&moment, nullptr);
+                    }
+                }
+                PathTotals& t = totals[first + i];
+                t.time_ns += acc + open * now;
+                t.open += open;
+                t.enters += enters;
+                t.exits += exits;
+            }
+        }
+    }
+}
+
+void RegionStore::forget_other_threads() noexcept {
+    free_.clear();
+    for (const auto& thread : threads_) {
+        if (thread.get() == current_) continue;
+        for (auto& slot : thread->blocks_) {
+            auto* block = slot.load(std::memory_order_relaxed);
+            if (block == nullptr) continue;
+            for (Cell& cell : *block) {
+                cell.acc.store(0, std::memory_order_relaxed);
+                cell.open.store(0, std::memory_order_relaxed);
+            }
+        }
+        thread->sequence_.store(0, std::memory_order_relaxed);
+        thread->tail_.store(thread->head_.load());
+        free_.push_back(thread.get());
+    }
+    if (current_ != nullptr) current_->tail_.store(current_->head_.load());
+}
+
+std::uint64_t RegionStore::spans_dropped() const {
+    const std::lock_guard lock(mutex_);
+    std::uint64_t sum = 0;
+    for (const auto& t : threads_) sum += t->spans_dropped_.load(std::memory_order_relaxed);
+    return sum;
+}
+
+}  // namespace picojoule

@@ -1,0 +1,103 @@
+"""picojoule: joules for every region of a Python program, each with its error bar.
+
+>>> import picojoule as pj
+>>> with pj.profile() as prof:
+...     with pj.region("work"):
+...         sum(range(1_000_000))
+>>> print(prof)                                    # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from picojoule._version import __version__
+
+try:
+    from picojoule._core import region
+except ImportError as error:  # pragma: no cover - a broken install
+    error.add_note(
+        "The native half of picojoule is not built for this Python. "
+        "Install the package (pip install .) rather than importing it from its source folder."
+    )
+    raise
+
+from picojoule._profile import profile
+
+if TYPE_CHECKING:
+    from picojoule._doctor import doctor
+    from picojoule._trace import load
+    from picojoule.errors import (
+        ForeignTraceError,
+        MissingExtraError,
+        NewerTraceError,
+        NoMeterError,
+        NotFinishedError,
+        PicojouleError,
+        TraceError,
+        TruncatedTraceError,
+        UsageError,
+    )
+    from picojoule.results import Channel, Estimate, Gap, PowerSeries, Profile, Region, RegionTable
+
+# Loaded when first asked for: importing picojoule must cost next to nothing.
+_LAZY = {
+    "load": "picojoule._trace",
+    "doctor": "picojoule._doctor",
+    **dict.fromkeys(
+        ("Channel", "Estimate", "Gap", "PowerSeries", "Profile", "Region", "RegionTable"),
+        "picojoule.results",
+    ),
+    **dict.fromkeys(
+        (
+            "ForeignTraceError",
+            "MissingExtraError",
+            "NewerTraceError",
+            "NoMeterError",
+            "NotFinishedError",
+            "PicojouleError",
+            "TraceError",
+            "TruncatedTraceError",
+            "UsageError",
+        ),
+        "picojoule.errors",
+    ),
+}
+
+__all__ = [
+    "Channel",
+    "Estimate",
+    "ForeignTraceError",
+    "Gap",
+    "MissingExtraError",
+    "NewerTraceError",
+    "NoMeterError",
+    "NotFinishedError",
+    "PicojouleError",
+    "PowerSeries",
+    "Profile",
+    "Region",
+    "RegionTable",
+    "TraceError",
+    "TruncatedTraceError",
+    "UsageError",
+    "__version__",
+    "doctor",
+    "load",
+    "profile",
+    "region",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        from importlib import import_module
+
+        value = getattr(import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'picojoule' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

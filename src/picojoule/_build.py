@@ -1,0 +1,321 @@
+"""From a raw trace to a ``Profile``: joins what the native analysis found into plain values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from picojoule.results import (
+    UNKNOWN,
+    Channel,
+    Estimate,
+    Gap,
+    PowerSeries,
+    Profile,
+    Region,
+    RegionTable,
+)
+
+if TYPE_CHECKING:
+    from picojoule import _core
+
+#: Of the time in a domain, what may lack readings before its energy is called incomplete.
+_TOLERATED = 0.01
+
+
+def build(trace: _core.Trace) -> Profile:
+    """The profile that ``trace`` holds. Pure: the same trace, the same profile."""
+    import numpy as np
+
+    found = trace.analyse()
+    channels = tuple(Channel(index=i, **_known(c)) for i, c in enumerate(trace.channels))
+    warnings = list(trace.warnings)
+    chosen = _energy_channels(channels)
+    duration_s = (trace.end_ns - trace.begin_ns) * 1e-9
+    energy: dict[str, Estimate] = {}
+    for domain, channel in chosen.items():
+        result = found["channels"][channel.index]
+        energy[domain] = _estimate(
+            channel, result["joules"], result["std_j"], bool(result["resolved"]), duration_s
+        )
+        missing_s = result["uncovered_s"]
+        if missing_s > _TOLERATED * duration_s and not math.isnan(result["joules"]):
+            warnings.append(
+                f"{domain}: no reading for {missing_s:.3g} s of {duration_s:.3g} s; "
+                "its energy is that of the rest"
+            )
+        if any(f & 4 for f in result["flags"]):
+            warnings.append(
+                f"{domain}: its counter was reset while recording (driver or GPU reset); "
+                "the energy of that tick is unknown"
+            )
+    counted = _counted(chosen)
+    total = _sum(energy, counted)
+    if not counted:
+        warnings.append("no meter worked here: energies are unknown; see picojoule doctor")
+    environment = _environment(trace)
+    paths = _paths(trace.paths)
+    return Profile(
+        name=trace.name,
+        begin_ns=trace.begin_ns,
+        end_ns=trace.end_ns,
+        channels=channels,
+        energy=MappingProxyType(energy),
+        counted=counted,
+        total=total,
+        regions=_regions(trace, found, chosen, counted, paths),
+        readings=_readings(trace, found, channels),
+        spans=_spans(trace),
+        paths=paths,
+        power=tuple(_power(trace, found, c) for c in chosen.values()),
+        gaps=tuple(
+            Gap(channels[i].meter, channels[i].domain, begin, end, reason)
+            for i, begin, end, reason in trace.gaps
+            if channels[i].domain in chosen and chosen[channels[i].domain].index == i
+        ),
+        overhead=MappingProxyType(
+            {**trace.overhead, "sampler_core_share": _share(trace.overhead, duration_s)}
+        ),
+        meta=MappingProxyType(
+            {**environment, "begin_wall_ns": trace.begin_wall_ns, "np": np.__version__}
+        ),
+        warnings=tuple(dict.fromkeys(warnings)),
+        findings=tuple(environment.get("findings", ())),
+    )
+
+
+def _known(channel: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: channel[k] for k in Channel.__dataclass_fields__ if k != "index"}
+
+
+def _environment(trace: _core.Trace) -> dict[str, Any]:
+    known = getattr(trace, "environment", None)
+    if known is not None:
+        return dict(known)
+    from picojoule._environment import describe
+
+    return dict(line.split("=", 1) for line in describe())
+
+
+def _share(overhead: Mapping[str, float], duration_s: float) -> float:
+    spent = overhead.get("sampler_cpu_s", math.nan)
+    return spent / duration_s if duration_s > 0 else math.nan
+
+
+def _energy_channels(channels: tuple[Channel, ...]) -> dict[str, Channel]:
+    """One series for each domain: its counter, or else a gauge, integrated."""
+    chosen: dict[str, Channel] = {}
+    for c in channels:
+        known = chosen.get(c.domain)
+        better = known is None or (known.quantity == "power" and c.quantity == "energy")
+        if better or (known.quantity == c.quantity and c.in_total and not known.in_total):
+            chosen[c.domain] = c
+    return chosen
+
+
+def _counted(chosen: Mapping[str, Channel]) -> tuple[str, ...]:
+    """Domains that add up: none contains another, no estimate beside a measurement."""
+    counted = [d for d, c in chosen.items() if c.in_total]
+    measured_cpu = any(d.startswith("cpu") and chosen[d].provenance != "estimated" for d in counted)
+    return tuple(
+        d
+        for d in counted
+        if not (measured_cpu and d.startswith("cpu") and chosen[d].provenance == "estimated")
+    )
+
+
+def _sum(energy: Mapping[str, Estimate], counted: tuple[str, ...]) -> Estimate:
+    parts = [energy[d] for d in counted if d in energy]
+    if not parts:
+        return UNKNOWN
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def _estimate(
+    channel: Channel, joules: float, std_j: float, resolved: bool, duration_s: float
+) -> Estimate:
+    if math.isnan(joules):
+        return UNKNOWN
+    if channel.provenance == "estimated":
+        basis = "estimated from CPU time and a published range of watts per busy core; no meter"
+    elif channel.quantity == "power":
+        basis = f"{channel.meter} power readings ({channel.field}) integrated over time"
+    else:
+        basis = f"{channel.meter} energy counter"
+    provenance = channel.provenance
+    if channel.quantity == "power" and provenance == "measured":
+        provenance = "modelled"  # watts are measured; that they hold between readings is a model
+    if not resolved:
+        if provenance == "measured":
+            provenance = "modelled"
+        basis += "; shorter than the meter can see: a share by time of the ticks it lies in"
+    return Estimate(
+        joules=joules,
+        std_j=std_j,
+        provenance=provenance,
+        gain_std=channel.gain_std,
+        resolved=resolved,
+        basis=basis,
+    )
+
+
+def _paths(nodes: list[tuple[int, str]]) -> tuple[tuple[str, ...], ...]:
+    out: list[tuple[str, ...]] = [()]
+    for parent, name in nodes[1:]:
+        out.append((*out[parent], name))
+    return tuple(out)
+
+
+def _regions(
+    trace: _core.Trace,
+    found: Mapping[str, Any],
+    chosen: Mapping[str, Channel],
+    counted: tuple[str, ...],
+    paths: tuple[tuple[str, ...], ...],
+) -> RegionTable:
+    time_ns, enters, exits = found["time_ns"], found["enters"], found["exits"]
+    open_at_begin, concurrent = found["open_at_begin"], found["concurrent"]
+    shown = {i for i in range(1, len(paths)) if time_ns[i] or enters[i] or open_at_begin[i]}
+    # A parent that was silent itself still holds its children together.
+    for i in list(shown):
+        parent = trace.paths[i][0]
+        while parent and parent not in shown:
+            shown.add(parent)
+            parent = trace.paths[parent][0]
+    # The profile's own region, and what was open around it, is no news inside the profile.
+    root = _own_root(trace, paths, shown, found)
+    children: dict[int, list[int]] = {}
+    for i in sorted(shown):
+        children.setdefault(trace.paths[i][0], []).append(i)
+    out: list[Region] = []
+
+    def make(i: int, above: tuple[str, ...]) -> Region:
+        energy = {
+            domain: _estimate(
+                c,
+                float(found["channels"][c.index]["region_joules"][i]),
+                float(found["channels"][c.index]["region_std_j"][i]),
+                bool(found["channels"][c.index]["region_resolved"][i]),
+                float(time_ns[i]) * 1e-9,
+            )
+            for domain, c in chosen.items()
+        }
+        inner_ns = sum(int(time_ns[c]) for c in children.get(i, ()))
+        return Region(
+            name=paths[i][-1],
+            path=(*above, paths[i][-1]),
+            calls=int(enters[i]) + int(open_at_begin[i]),
+            duration_s=float(time_ns[i]) * 1e-9,
+            self_s=max(0.0, float(int(time_ns[i]) - inner_ns) * 1e-9),
+            energy=MappingProxyType(energy),
+            total=_sum(energy, counted),
+            concurrent=bool(concurrent[i]),
+            open_at_end=max(0, int(enters[i]) + int(open_at_begin[i]) - int(exits[i])),
+        )
+
+    def walk(i: int, above: tuple[str, ...]) -> None:
+        region = make(i, above)
+        out.append(region)
+        below = [(make(c, region.path), c) for c in children.get(i, ())]
+        for _, c in sorted(below, key=lambda b: -_weight(b[0])):
+            walk(c, region.path)
+
+    tops = [i for i in children.get(0, ()) if i != root]
+    if root is not None:
+        tops += children.get(root, [])
+    for i in sorted(tops, key=lambda i: -_weight(make(i, ()))):
+        walk(i, ())
+    return RegionTable(out)
+
+
+def _weight(region: Region) -> float:
+    joules = region.total.joules
+    return region.duration_s if math.isnan(joules) else joules
+
+
+def _own_root(
+    trace: _core.Trace,
+    paths: tuple[tuple[str, ...], ...],
+    shown: set[int],
+    found: Mapping[str, Any],
+) -> int | None:
+    """The path of the profile's own region, if it has one: entered once, at the outermost level."""
+    if not trace.name:
+        return None
+    own = [i for i in shown if paths[i] and paths[i][-1] == trace.name and len(paths[i]) == 1]
+    if len(own) != 1 or int(found["enters"][own[0]]) > 1:
+        return None
+    return own[0]
+
+
+def _readings(trace: _core.Trace, found: Mapping[str, Any], channels: tuple[Channel, ...]) -> Any:
+    import numpy as np
+
+    dtype = [
+        ("channel", "<u2"),
+        ("begin_ns", "<i8"),
+        ("end_ns", "<i8"),
+        ("joules", "<f8"),
+        ("edge_std_ns", "<f8"),
+        ("flags", "u1"),
+    ]
+    parts = []
+    for c in channels:
+        line = found["channels"][c.index]
+        n = max(0, len(line["time_ns"]) - 1)
+        part = np.empty(n, dtype=dtype)
+        if n:
+            edges = line["origin_ns"] + np.rint(line["time_ns"]).astype("i8")
+            part["channel"] = c.index
+            part["begin_ns"], part["end_ns"] = edges[:-1], edges[1:]
+            part["joules"] = np.where(
+                line["broken"][1:] != 0, np.nan, np.diff(line["cumulative_j"])
+            )
+            part["edge_std_ns"] = line["time_std_ns"][1:]
+            part["flags"] = line["flags"][1:]
+            # Earlier ticks serve to learn the clock; they are not of this profile.
+            part = part[(part["end_ns"] > trace.begin_ns) & (part["begin_ns"] < trace.end_ns)]
+        parts.append(part)
+    out = np.concatenate(parts) if parts else np.empty(0, dtype=dtype)
+    out.setflags(write=False)
+    return out
+
+
+def _power(trace: _core.Trace, found: Mapping[str, Any], channel: Channel) -> PowerSeries:
+    import numpy as np
+
+    line = found["channels"][channel.index]
+    edges = line["origin_ns"] + np.rint(line["time_ns"]).astype("i8")
+    if len(edges) < 2:
+        return PowerSeries(channel.domain, channel.provenance, np.empty(0, dtype="i8"), np.empty(0))
+    watts = np.diff(line["cumulative_j"]) / np.maximum(1e-9, np.diff(edges) * 1e-9)
+    watts[line["broken"][1:] != 0] = np.nan
+    for index, begin, end, _ in trace.gaps:
+        if index == channel.index:
+            watts[(edges[:-1] < end) & (edges[1:] > begin)] = np.nan
+    inside = (edges[1:] > trace.begin_ns) & (edges[:-1] < trace.end_ns)
+    if not inside.any():
+        return PowerSeries(channel.domain, channel.provenance, np.empty(0, dtype="i8"), np.empty(0))
+    first, last = np.flatnonzero(inside)[[0, -1]]
+    kept = np.clip(edges[first : last + 2], trace.begin_ns, trace.end_ns)
+    return PowerSeries(channel.domain, channel.provenance, kept, watts[first : last + 1])
+
+
+def _spans(trace: _core.Trace) -> Any:
+    import numpy as np
+
+    rows = trace.spans
+    out = np.empty(
+        len(rows),
+        dtype=[("begin_ns", "<i8"), ("end_ns", "<i8"), ("path", "<u4"), ("thread", "<u4")],
+    )
+    out["begin_ns"] = np.maximum(rows["a"], trace.begin_ns)
+    out["end_ns"] = np.minimum(rows["b"], trace.end_ns)
+    out["path"], out["thread"] = rows["d"], rows["c"]
+    out.setflags(write=False)
+    return out

@@ -1,0 +1,420 @@
+"""``pj.profile``: measure a block, or every call of a function."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from picojoule import _core
+from picojoule.errors import NoMeterError, NotFinishedError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from picojoule.results import Estimate, Profile, RegionTable
+
+#: Fastest fixed rate; beyond it no meter has anything new to say.
+MOST_HZ = 5000.0
+#: How long the first look at a result may wait for the closing tick of a meter that stalls.
+_CLOSING_S = 10.0
+
+_open: weakref.WeakSet[profile] = weakref.WeakSet()
+_lock = threading.Lock()
+
+
+class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
+    """Measure the energy of a ``with`` block, or of every call of a function.
+
+    >>> with pj.profile("training", output="run.pj") as prof:      # doctest: +SKIP
+    ...     train()
+    >>> print(prof); prof.energy_j, prof.regions["forward"].energy_j
+
+    Leaving the block never waits for a sensor. The reading that closes the measurement arrives with
+    the meter's next tick (100 ms on most data-centre GPUs), and the first look at a result waits
+    for it, at most one tick. With ``output`` the trace is written while the program runs: after a
+    crash or a kill, ``pj.load`` reads what was recorded up to the last second.
+
+    As a decorator (``@pj.profile`` or ``@pj.profile(name="step")``) each call is a profile of its
+    own; the latest is ``function.last_profile``. Given an ``output``, calls after the first get
+    numbered folders beside it.
+
+    Args:
+        name: what to call it; a named profile also shows as a region in profiles around it.
+        sources: names of meters (``["nvml"]``, ``["rapl", "cpu_estimate"]``,
+            ``["replay:run.pj"]``), or None for all that work here. Where no meter of the CPU's
+            energy works, None includes the labelled estimate from CPU time.
+        rate_hz: read every meter at this fixed rate, at most 5000. None (the default) follows each
+            meter's own clock, which finds its ticks far more exactly at a fraction of the cost.
+        output: folder to write the trace to; it must not exist yet.
+
+    Raises:
+        UsageError: an absurd rate, no valid source name, or a profile entered twice.
+        NoMeterError: a meter named in ``sources`` does not work here; says why and what mends it.
+        OSError: ``output`` cannot be created.
+    """
+
+    def __new__(
+        cls, name: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:  # @pj.profile without parentheses decorates at once
+        if callable(name) and not isinstance(name, str):
+            if args or kwargs:
+                raise TypeError(
+                    "profile(function) takes no other argument; use profile(...)(function)"
+                )
+            return cls(getattr(name, "__qualname__", None))(name)
+        return super().__new__(cls)
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        sources: str | Sequence[str] | None = None,
+        rate_hz: float | None = None,
+        output: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """See the class."""
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"a profile's name must be a str, not {type(name).__name__}")
+        self.name = name or ""
+        self._sources = _check_sources(sources)
+        self._rate_hz = _check_rate(rate_hz)
+        self._output = None if output is None else os.fspath(output)
+        self._session: _core.Session | None = None
+        self._region: _core.region | None = None
+        self._result: Profile | None = None
+        self._saved = False
+        self._pid = os.getpid()
+
+    # ---- the block ----
+
+    def __enter__(self) -> Self:
+        """Begin; waits only for meters that have never been read before."""
+        if self._session is not None:
+            raise UsageError(
+                "this profile was entered already: a profile measures once. "
+                "Make a new one with picojoule.profile(...) for each block."
+            )
+        journal = "" if self._output is None else self._create_output(self._output)
+        sources = None if self._sources is None else [_resolve(s) for s in self._sources]
+        try:
+            self._session = _core.begin(self.name, sources, self._rate_hz, journal, _meta())
+        except ValueError as error:
+            self._remove_output()
+            raise UsageError(str(error)) from None
+        except RuntimeError as error:
+            self._remove_output()
+            raise NoMeterError(str(error)) from None
+        self._pid = os.getpid()
+        with _lock:
+            _open.add(self)
+        if self.name:
+            self._region = _core.region(self.name)
+            self._region.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End; waits for nothing. An exception passes through."""
+        if self._session is None:
+            raise UsageError(
+                "this profile was never entered; use it as `with picojoule.profile():`"
+            )
+        if self._region is not None:
+            region, self._region = self._region, None
+            region.__exit__(kind, error, traceback)
+        self._session.end()
+        if self._output is None:
+            with _lock:
+                _open.discard(self)
+
+    async def __aenter__(self) -> Self:
+        """The same in ``async with``."""
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """The same in ``async with``."""
+        self.__exit__(kind, error, traceback)
+
+    def __call__(self, function: Any) -> Any:
+        """Decorate ``function``: each call is a profile of its own."""
+        from picojoule import _decorate
+
+        calls = 0
+
+        def make() -> profile:
+            nonlocal calls
+            calls += 1
+            output = self._output
+            if output is not None and calls > 1:
+                first = Path(output)
+                output = str(first.with_name(f"{first.stem}-{calls}{first.suffix}"))
+            one = type(self)(
+                self.name or getattr(function, "__qualname__", None),
+                sources=self._sources,
+                rate_hz=self._rate_hz or None,
+                output=output,
+            )
+            wrapped.last_profile = one
+            return one
+
+        wrapped = _decorate.profiled(make, function)
+        if not isinstance(wrapped, (staticmethod, classmethod)):
+            wrapped.last_profile = None
+        return wrapped
+
+    # ---- the result ----
+
+    @property
+    def finished(self) -> bool:
+        """Whether the block has been left."""
+        return self._session is not None and (self._session.end_ns != 0 or not self._session.mine)
+
+    @property
+    def result(self) -> Profile:
+        """The immutable result. The first look waits for the closing tick, at most one tick.
+
+        Raises:
+            NotFinishedError: the block is still open (see ``snapshot``), or this process is a
+                forked child of the one that measured.
+        """
+        if self._result is not None:
+            return self._result
+        session = self._session
+        if session is None:
+            raise NotFinishedError("nothing was measured yet: this profile was never entered")
+        if os.getpid() != self._pid:
+            raise NotFinishedError(
+                "this profile belongs to the parent process; a forked child measures with its own"
+            )
+        if session.end_ns == 0:
+            raise NotFinishedError(
+                "the profile is still open; its result exists after the block. "
+                "Use snapshot() for what happened so far."
+            )
+        session.wait(_CLOSING_S)
+        self._finish_output()
+        if self._result is None:
+            from picojoule._build import build
+
+            self._result = build(session.trace())
+        return self._result
+
+    def snapshot(self) -> Profile:
+        """What happened so far, without waiting; the last tick is open, which widens intervals.
+
+        Raises:
+            NotFinishedError: the profile was never entered.
+        """
+        if self._session is None:
+            raise NotFinishedError("nothing was measured yet: this profile was never entered")
+        from picojoule._build import build
+
+        return build(self._session.trace())
+
+    def _finish_output(self) -> None:
+        """Turn the journal into the finished trace; once."""
+        if self._output is None or self._saved or self._session is None:
+            return
+        self._saved = True
+        with _lock:
+            _open.discard(self)
+        from picojoule import _trace
+        from picojoule._build import build
+
+        trouble = self._session.flush(_CLOSING_S)
+        trace = self._session.trace()
+        self._result = build(trace)
+        words = _trace.finish(self._output, trace, trouble)
+        if words:
+            from dataclasses import replace
+
+            self._result = replace(self._result, warnings=(*self._result.warnings, words))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the trace to a new folder ``path``.
+
+        Raises:
+            OSError: it cannot be written, or exists already.
+            NotFinishedError: the block is still open.
+        """
+        from picojoule import _trace
+
+        _ = self.result  # waits for the closing tick
+        assert self._session is not None
+        _trace.save(path, self._session.trace())
+
+    @property
+    def energy_j(self) -> float:
+        """Joules over all counted domains; nan if nothing could measure."""
+        return self.result.energy_j
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds between entering and leaving."""
+        if self._session is not None and self._session.end_ns:
+            return (self._session.end_ns - self._session.begin_ns) * 1e-9
+        return self.result.duration_s
+
+    @property
+    def energy(self) -> Mapping[str, Estimate]:
+        """Domain -> estimate with ``.joules``, ``.interval(level)``, ``.provenance``."""
+        return self.result.energy
+
+    @property
+    def total(self) -> Estimate:
+        """The sum over counted domains."""
+        return self.result.total
+
+    @property
+    def regions(self) -> RegionTable:
+        """The region tree; by path or position."""
+        return self.result.regions
+
+    @property
+    def readings(self) -> NDArray[Any]:
+        """Every reading, one row each; see ``Profile``."""
+        return self.result.readings
+
+    @property
+    def overhead(self) -> Mapping[str, float]:
+        """What the measurement itself cost."""
+        return self.result.overhead
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the reader of the result must know."""
+        return self.result.warnings
+
+    def report(self, path: str) -> None:
+        """Write the HTML report to ``path``."""
+        self.result.report(path)
+
+    def __str__(self) -> str:
+        """The table."""
+        return str(self.result) if self.finished else repr(self)
+
+    def __repr__(self) -> str:
+        if self._session is None:
+            state = "not entered"
+        elif not self.finished:
+            state = "open"
+        else:
+            state = f"{self.duration_s:.6g} s"
+        return f"<picojoule.profile {self.name!r}: {state}>"
+
+    def _repr_html_(self) -> str | None:
+        return self.result._repr_html_() if self.finished else None
+
+    # ---- output ----
+
+    def _create_output(self, path: str) -> str:
+        from picojoule import _trace
+
+        return _trace.create(path)
+
+    def _remove_output(self) -> None:
+        if self._output is not None:
+            from picojoule import _trace
+
+            _trace.remove_unused(self._output)
+
+    def __del__(self) -> None:
+        # Dropped without a look at the result: the trace asked for is written all the same.
+        if getattr(self, "_output", None) is not None and self.finished and not self._saved:
+            try:
+                if self._session is not None and self._session.mine and not sys.is_finalizing():
+                    self._session.wait(_CLOSING_S)
+                    self._finish_output()
+            except Exception as error:
+                print(
+                    f"picojoule: the trace {self._output} stays a journal: {error}", file=sys.stderr
+                )
+
+
+def _check_rate(rate_hz: float | None) -> float:
+    if rate_hz is None:
+        return 0.0
+    try:
+        rate = float(rate_hz)
+    except (TypeError, ValueError):
+        raise UsageError(
+            f"rate_hz must be a number of readings a second, got {rate_hz!r}"
+        ) from None
+    if not 0.01 <= rate <= MOST_HZ:
+        raise UsageError(
+            f"rate_hz={rate_hz!r} is out of range: between 0.01 and {MOST_HZ:.0f} readings "
+            "a second, or None to follow each meter's own clock"
+        )
+    return rate
+
+
+def _check_sources(sources: str | Sequence[str] | None) -> list[str] | None:
+    if sources is None:
+        return None
+    names = [sources] if isinstance(sources, str) else list(sources)
+    if not names or not all(isinstance(n, str) and n for n in names):
+        raise UsageError(
+            "sources must be None (all meters that work) or names such as ['nvml'], "
+            f"got {sources!r}"
+        )
+    return names
+
+
+def _resolve(source: str) -> str:
+    """``replay:PATH`` -> ``replay:KEY``: the native side knows no files."""
+    meter, _, argument = source.partition(":")
+    if meter != "replay":
+        return source
+    if not argument:
+        raise UsageError("replay needs a trace: sources=['replay:run.pj']")
+    from picojoule import _trace
+
+    return "replay:" + _core.offer_replay(_trace.read(argument))
+
+
+def _meta() -> list[str]:
+    from picojoule._environment import describe
+
+    return describe()
+
+
+def _at_exit() -> None:
+    """The interpreter ends: what is open ends with it, what was to be written is written."""
+    pid = os.getpid()
+    with _lock:
+        left = [p for p in _open if p._pid == pid]
+    _core.shutdown()
+    for one in left:
+        if one._output is None or one._saved or one._session is None:
+            continue
+        try:
+            one._saved = True
+            from picojoule import _trace
+
+            _trace.finish(one._output, one._session.trace(), "")
+        except Exception as error:
+            print(
+                f"picojoule: the trace {one._output} stays a journal, "
+                f"which picojoule.load reads: {error}",
+                file=sys.stderr,
+            )
+
+
+atexit.register(_at_exit)
+_Decorated = Callable[..., Any]

@@ -1,0 +1,63 @@
+// read() runs on the sampler's thread, many times a second: it must not allocate.
+#include <doctest/doctest.h>
+
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+#include <unistd.h>
+
+#include "fake_tree.h"
+
+extern "C" void* __libc_malloc(std::size_t);
+
+namespace {
+thread_local std::size_t t_allocations = 0;
+}
+
+extern "C" void* malloc(std::size_t size) {
+    ++t_allocations;
+    return __libc_malloc(size);
+}
+
+using namespace picojoule;
+using namespace picojoule::testing;
+
+TEST_CASE("sources: reads of the CPU's meters allocate nothing") {
+    FakeTree tree;
+    tree.write("sys/class/powercap/intel-rapl:0/name", "package-0\n");
+    tree.write("sys/class/powercap/intel-rapl:0/energy_uj", "1\n");
+    tree.write("sys/class/hwmon/hwmon0/name", "ina226\n");
+    tree.write("sys/class/hwmon/hwmon0/power1_input", "1\n");
+    FakeTree pmu;
+    pmu.write("sys/bus/event_source/devices/power/type", "1\n");
+    pmu.write("sys/bus/event_source/devices/power/events/energy-pkg", "event=0x00\n");
+    pmu.write("sys/bus/event_source/devices/power/events/energy-pkg.scale", "1e-9\n");
+    FakeTree lists;
+    lists.link("proc/self", "100");
+    lists.write("proc/100/task/100/children", "101 102");
+    lists.write("proc/101/stat", "101 (a) S 100 1 1 0 -1 1 1 2 3 4 5 6 7 8 20 0 1 0 9 10\n");
+
+    std::vector<std::unique_ptr<Source>> sources;
+    const auto open = [&](std::string_view name, const Environment& environment) {
+        for (auto& s : factory(name).discover(environment).sources) sources.push_back(std::move(s));
+    };
+    open("rapl", tree.environment());
+    open("hwmon", tree.environment());
+    open("rapl", pmu.environment());
+    open("cpu_estimate", lists.environment());
+    open("cpu_estimate", Environment{});
+    CHECK(sources.size() >= 4);
+    for (auto& source : sources) {
+        std::vector<RawValue> values(source->channels().size());
+        CAPTURE(source->channels()[0].meter);
+        const std::size_t before = t_allocations;
+        const ReadStatus first = source->read(values);
+        ::usleep(110'000);  // the next one searches for descendants again
+        const ReadStatus second = source->read(values);
+        const std::size_t after = t_allocations;
+        CHECK(first == ReadStatus::ok);
+        CHECK(second == ReadStatus::ok);
+        CHECK(after == before);
+    }
+}
+
+#endif
