@@ -8,28 +8,16 @@ from typing import Any
 
 import numpy as np
 
-try:
-    from picojoule.results import (
-        UNKNOWN,
-        Channel,
-        Estimate,
-        Gap,
-        PowerSeries,
-        Profile,
-        Region,
-        RegionTable,
-    )
-except ImportError:
-    from picojoule.profile import (  # type: ignore[no-redef]
-        UNKNOWN,
-        Channel,
-        Estimate,
-        Gap,
-        PowerSeries,
-        Profile,
-        Region,
-        RegionTable,
-    )
+from picojoule.results import (
+    UNKNOWN,
+    Channel,
+    Estimate,
+    Gap,
+    PowerSeries,
+    Profile,
+    Region,
+    RegionTable,
+)
 
 S = 1_000_000_000
 BEGIN = 5_000 * S

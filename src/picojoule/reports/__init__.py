@@ -14,7 +14,7 @@ from picojoule.errors import UsageError
 from picojoule.reports import _write
 
 if TYPE_CHECKING:
-    from picojoule.profile import Profile
+    from picojoule.results import Profile
 
     Renderer = Callable[[Profile], str | bytes]
 

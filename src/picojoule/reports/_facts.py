@@ -10,7 +10,7 @@ from picojoule.reports import units
 from picojoule.reports._text import clean
 
 if TYPE_CHECKING:
-    from picojoule.profile import Estimate, Profile, Region
+    from picojoule.results import Estimate, Profile, Region
 
 #: What each way of knowing means, for a reader who never heard of it.
 MEANING = {

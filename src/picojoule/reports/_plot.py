@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from picojoule.profile import Profile
+    from picojoule.results import Profile
 
 MOST_POINTS = 4000
 MOST_RECTANGLES = 4000

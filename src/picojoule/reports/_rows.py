@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from picojoule.reports import units
 
 if TYPE_CHECKING:
-    from picojoule.profile import Estimate, Profile
+    from picojoule.results import Estimate, Profile
 
 #: Column -> type, in order.
 REGION_COLUMNS: Mapping[str, type] = {

@@ -11,7 +11,7 @@ from picojoule.reports import _plot, units
 from picojoule.reports._text import clean
 
 if TYPE_CHECKING:
-    from picojoule.profile import PowerSeries, Profile
+    from picojoule.results import PowerSeries, Profile
 
 #: Middle tones that stand on white as on black, and apart for colour-blind eyes.
 _COLORS = ("#2f80c2", "#d9702a", "#16a07c", "#b5619f", "#b08d1a", "#4fb0dc", "#97704d", "#808690")

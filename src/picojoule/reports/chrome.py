@@ -16,7 +16,7 @@ from picojoule.reports import _facts, json_
 from picojoule.reports._plot import decimate
 
 if TYPE_CHECKING:
-    from picojoule.profile import Profile
+    from picojoule.results import Profile
 
 _PID = 1
 #: More points on one counter track than any viewer draws: beyond, each stretch keeps its extremes.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from picojoule.reports import _rows
 
 if TYPE_CHECKING:
-    from picojoule.profile import Profile
+    from picojoule.results import Profile
 
 
 def render(profile: Profile) -> str:

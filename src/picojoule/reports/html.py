@@ -25,7 +25,7 @@ from picojoule.reports import _facts, _plot, _svg, _write, units
 from picojoule.reports._text import cells, clean, ellipsize
 
 if TYPE_CHECKING:
-    from picojoule.profile import Profile, Region
+    from picojoule.results import Profile, Region
 
 #: Regions in the page; a browser and a reader cope with these.
 _MOST_REGIONS = 2000

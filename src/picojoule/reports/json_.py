@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from picojoule.reports import _facts, units
 
 if TYPE_CHECKING:
-    from picojoule.profile import Estimate, Profile, Region
+    from picojoule.results import Estimate, Profile, Region
 
 SCHEMA = "picojoule.profile/1"
 LEVEL = 0.95

@@ -11,7 +11,7 @@ from picojoule.reports import _rows, json_
 from picojoule.reports._text import clean
 
 if TYPE_CHECKING:
-    from picojoule.profile import Profile
+    from picojoule.results import Profile
 
 
 def render(profile: Profile) -> bytes:

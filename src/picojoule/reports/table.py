@@ -15,7 +15,7 @@ from picojoule.reports import _facts, units
 from picojoule.reports._text import cells, clean, ellipsize
 
 if TYPE_CHECKING:
-    from picojoule.profile import Profile, Region
+    from picojoule.results import Profile, Region
 
 #: Without a terminal to ask.
 _DEFAULT_WIDTH = 100

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from picojoule.profile import Estimate
+    from picojoule.results import Estimate
 
 UNKNOWN = "unknown"
 
