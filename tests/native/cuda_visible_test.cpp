@@ -129,7 +129,7 @@ TEST_CASE("cuda_visible: a CUDA that runs here is asked, and never started") {
     REQUIRE(cuda != nullptr);
     const auto configure =
         reinterpret_cast<void (*)(const char*)>(::dlsym(cuda, "fake_cuda_configure"));
-    REQUIRE(configure != nullptr);
+    REQUIRE((configure != nullptr));
     CHECK_FALSE(Process::here().running_uuids.has_value());
     configure("0123456789abcdef0123456789abcdef,ffeeddccbbaa99887766554433221100");
     const auto running = Process::here().running_uuids;
