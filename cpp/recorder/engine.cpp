@@ -13,6 +13,7 @@
 #include <cstring>
 #include <stdexcept>
 #include <string_view>
+#include <utility>
 
 namespace picojoule {
 namespace {
@@ -239,7 +240,18 @@ std::shared_ptr<Session> Engine::begin(SessionOptions options) {
     }
     sessions_.push_back(session);
     if (parked_) wake();
-    if (session->journal) begin_journal(session);
+    if (session->journal) {
+        begin_journal(session);
+        // The first frame is written here and now, so that from the block's first statement on
+        // there is something to recover.
+        std::vector<Record> first = std::exchange(session->journal->pending, {});
+        lock.unlock();
+        const bool written = session->journal->writer.append(first);
+        lock.lock();
+        std::vector<Record>& pending = session->journal->pending;
+        if (!written) pending.insert(pending.begin(), first.begin(), first.end());
+        session->journal->begun = true;
+    }
     return session;
 }
 

@@ -69,6 +69,7 @@ struct JournalState {
     std::int64_t lost_since_ns{};  // 0: writing works
     std::int64_t retry_at_ns{};
     std::string writer_words;  // what went wrong, for the report
+    bool begun{};              // the first frame is on disk: the writer may go on
     bool finished{};           // the end mark is in `pending`
     bool closed{};             // everything is on disk
 };

@@ -120,6 +120,7 @@ void Engine::write() noexcept {
         for (const auto& s : sessions) {
             JournalState& j = *s->journal;
             const std::int64_t now = now_ns();
+            if (!j.begun) continue;
             if (now < j.retry_at_ns && !(j.finished || writer_stop_)) continue;
             const bool last = j.finished;
             batch.clear();

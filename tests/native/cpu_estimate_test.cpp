@@ -50,7 +50,9 @@ class Reader {
     std::uint64_t last_{};
 };
 
-double own_seconds() { return static_cast<double>(clock_ns(CLOCK_PROCESS_CPUTIME_ID)) * 1e-9; }
+double own_seconds() {
+    return static_cast<double>(clock_ns(CLOCK_PROCESS_CPUTIME_ID)) * 1e-9;
+}
 
 void burn(double seconds) {
     const double until = own_seconds() + seconds;
@@ -107,8 +109,9 @@ class Child {
 
 std::string stat_line(int pid, int ppid, int utime, int stime, int cutime, int start) {
     return std::to_string(pid) + " (a (b) c) S " + std::to_string(ppid) +
-           " 1 1 0 -1 4194304 1 2 3 4 " + std::to_string(utime) + " " + std::to_string(stime) + " " +
-           std::to_string(cutime) + " 0 20 0 1 0 " + std::to_string(start) + " 1000 10 18446744073709551615\n";
+           " 1 1 0 -1 4194304 1 2 3 4 " + std::to_string(utime) + " " + std::to_string(stime) +
+           " " + std::to_string(cutime) + " 0 20 0 1 0 " + std::to_string(start) +
+           " 1000 10 18446744073709551615\n";
 }
 
 }  // namespace
@@ -139,9 +142,9 @@ TEST_CASE("cpu_estimate: watts from the environment, where they make sense") {
         const char* text;
         double watts;  // 0: refused
     };
-    for (const Row& r : {Row{"7.5", 7.5}, Row{"0.05", 0.05}, Row{"100", 100}, Row{"0.04", 0},
-                         Row{"101", 0}, Row{"-5", 0}, Row{"5W", 0}, Row{"nan", 0}, Row{"inf", 0},
-                         Row{" ", 0}}) {
+    for (const Row& r :
+         {Row{"7.5", 7.5}, Row{"0.05", 0.05}, Row{"100", 100}, Row{"0.04", 0}, Row{"101", 0},
+          Row{"-5", 0}, Row{"5W", 0}, Row{"nan", 0}, Row{"inf", 0}, Row{" ", 0}}) {
         CAPTURE(r.text);
         ::setenv(kWatts, r.text, 1);
         const Discovery found = factory("cpu_estimate").discover({});

@@ -42,7 +42,9 @@ class FakeTree {
     }
     void remove(const std::string& path) const { std::filesystem::remove_all(root_ / path); }
 
-    [[nodiscard]] std::string path(const std::string& name) const { return (root_ / name).string(); }
+    [[nodiscard]] std::string path(const std::string& name) const {
+        return (root_ / name).string();
+    }
     [[nodiscard]] Environment environment() const {
         Environment e;
         e.sysfs_root = path("sys");

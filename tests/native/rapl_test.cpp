@@ -44,7 +44,9 @@ void pmu(const FakeTree& tree, const std::string& type) {
     tree.write(kPmu + "events/energy-ram.scale", "6.103515625e-05\n");
 }
 
-Discovery discover(const FakeTree& tree) { return factory("rapl").discover(tree.environment()); }
+Discovery discover(const FakeTree& tree) {
+    return factory("rapl").discover(tree.environment());
+}
 
 // Root reads everything; a test of closed files has to be somebody else.
 class Nobody {
