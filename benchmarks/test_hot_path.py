@@ -98,6 +98,7 @@ def test_profile_window(benchmark, fake):
     assert fake.library.fake_nvml_calls() > 0
 
 
+@pytest.mark.filterwarnings("ignore")  # it warns of 0 J: shorter than a tick
 @pytest.mark.benchmark(group="window on a 20 us NVML")
 def test_zeus_window(benchmark, fake, monkeypatch):
     """Zeus's begin_window and end_window on the same board, without its device synchronisation."""

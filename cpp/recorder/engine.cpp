@@ -364,11 +364,6 @@ EngineCounters Engine::counters() const {
     EngineCounters now = counters_;
     now.spans_dropped = RegionStore::instance().spans_dropped();
     now.out_of_order = RegionStore::instance().closed_out_of_order.load(std::memory_order_relaxed);
-    clockid_t clock{};
-    if (!stopped_ &&
-        ::pthread_getcpuclockid(const_cast<std::thread&>(sampler_).native_handle(), &clock) == 0) {
-        now.sampler_cpu_ns = clock_ns(clock);
-    }
     return now;
 }
 

@@ -45,7 +45,7 @@ struct SessionOptions {
 
 // What the engine counts about itself; a session reports the difference between its two ends.
 struct EngineCounters {
-    std::int64_t sampler_cpu_ns{};
+    std::int64_t sampler_cpu_ns{};  // as of its latest snapshot: asking the kernel costs
     std::uint64_t polls{};
     std::uint64_t poll_ns{};
     std::uint64_t ticks{};

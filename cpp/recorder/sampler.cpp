@@ -114,6 +114,7 @@ void Engine::run() noexcept {
         now = now_ns();
         const std::int64_t since = now - last_snapshot_ns_;
         if (since >= kIdleSnapshotNs || (counters_.ticks != ticks_before && since >= kSnapshotNs)) {
+            counters_.sampler_cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
             snapshot(now);
             bound_memory();
         }

@@ -103,17 +103,19 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             )
         journal = "" if self._output is None else self._create_output(self._output)
         sources = None if self._sources is None else [_resolve(s) for s in self._sources]
+        # Who recorded it is asked for now only if a journal needs it.
+        meta = _meta() if journal else []
         try:
-            self._session = _core.begin(self.name, sources, self._rate_hz, journal, _meta())
+            self._session = _core.begin(self.name, sources, self._rate_hz, journal, meta)
         except ValueError as error:
             self._remove_output()
             raise UsageError(str(error)) from None
         except RuntimeError as error:
             self._remove_output()
             raise NoMeterError(str(error)) from None
-        self._pid = os.getpid()
-        with _lock:
-            _open.add(self)
+        if self._output is not None:
+            with _lock:
+                _open.add(self)
         if self.name:
             self._region = _core.region(self.name)
             self._region.__enter__()
@@ -134,9 +136,6 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             region, self._region = self._region, None
             region.__exit__(kind, error, traceback)
         self._session.end()
-        if self._output is None:
-            with _lock:
-                _open.discard(self)
 
     async def __aenter__(self) -> Self:
         """The same in ``async with``."""

@@ -444,6 +444,12 @@ int nvmlInit_v2(void) {
     return status;
 }
 
+// What the vendor's Python binding calls.
+int nvmlInitWithFlags(unsigned flags) {
+    (void)flags;
+    return nvmlInit_v2();
+}
+
 int nvmlShutdown(void) {
     int n = atomic_load(&g_inits);
     while (n > 0 && !atomic_compare_exchange_weak(&g_inits, &n, n - 1)) {}
