@@ -192,7 +192,7 @@ def _regions(
             shown.add(parent)
             parent = trace.paths[parent][0]
     # The profile's own region, and what was open around it, is no news inside the profile.
-    root = _own_root(trace, paths, shown, found)
+    around = _own_region(trace, paths, shown, found)
     children: dict[int, list[int]] = {}
     for i in sorted(shown):
         children.setdefault(trace.paths[i][0], []).append(i)
@@ -229,9 +229,7 @@ def _regions(
         for _, c in sorted(below, key=lambda b: -_weight(b[0])):
             walk(c, region.path)
 
-    tops = [i for i in children.get(0, ()) if i != root]
-    if root is not None:
-        tops += children.get(root, [])
+    tops = [i for above in (0, *around) for i in children.get(above, ()) if i not in around]
     for i in sorted(tops, key=lambda i: -_weight(make(i, ()))):
         walk(i, ())
     return RegionTable(out)
@@ -242,19 +240,24 @@ def _weight(region: Region) -> float:
     return region.duration_s if math.isnan(joules) else joules
 
 
-def _own_root(
+def _own_region(
     trace: _core.Trace,
     paths: tuple[tuple[str, ...], ...],
     shown: set[int],
     found: Mapping[str, Any],
-) -> int | None:
-    """The path of the profile's own region, if it has one: entered once, at the outermost level."""
-    if not trace.name:
-        return None
-    own = [i for i in shown if paths[i] and paths[i][-1] == trace.name and len(paths[i]) == 1]
-    if len(own) != 1 or int(found["enters"][own[0]]) > 1:
-        return None
-    return own[0]
+) -> list[int]:
+    """The path of the profile's own region and all above it; empty if it has none."""
+    own = [
+        i
+        for i in shown
+        if trace.name and paths[i][-1] == trace.name and int(found["enters"][i]) == 1
+    ]
+    if not own:
+        return []
+    around = [min(own, key=lambda i: len(paths[i]))]
+    while trace.paths[around[-1]][0]:
+        around.append(trace.paths[around[-1]][0])
+    return around
 
 
 def _readings(trace: _core.Trace, found: Mapping[str, Any], channels: tuple[Channel, ...]) -> Any:

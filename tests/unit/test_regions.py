@@ -384,3 +384,10 @@ def test_any_nesting_is_counted_right(nodes):
     assert {r.path: r.calls for r in prof.regions} == expected
     assert all(0 <= r.self_s <= r.duration_s + 1e-9 for r in prof.regions)
     assert sum(r.duration_s for r in prof.regions if r.depth == 0) <= prof.duration_s
+
+
+def test_a_profile_does_not_list_itself_nor_what_is_around_it():
+    with pj.profile("outer") as outer, pj.region("a"), pj.profile("inner") as inner, pj.region("b"):
+        pass
+    assert tree(inner) == {"b": 1}
+    assert tree(outer) == {"a": 1, "a/inner": 1, "a/inner/b": 1}
