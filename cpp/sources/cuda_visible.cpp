@@ -51,8 +51,8 @@ std::optional<std::size_t> by_uuid(std::span<const Board> boards, std::string_vi
 // By CUDA ordinal; none where only CUDA knows.
 std::optional<std::vector<std::size_t>> cuda_order(std::span<const Board> boards,
                                                    const Process& process) {
-    const bool alike = std::ranges::all_of(
-        boards, [&](const Board& b) { return b.name == boards.front().name; });
+    const bool alike =
+        std::ranges::all_of(boards, [&](const Board& b) { return b.name == boards.front().name; });
     if (!alike && process.device_order != "PCI_BUS_ID") return {};
     std::vector<std::size_t> order(boards.size());
     std::iota(order.begin(), order.end(), std::size_t{});
@@ -149,8 +149,8 @@ Selection select(std::span<const Board> boards, const Process& process,
     const bool masked = process.visible_devices.has_value();
     const auto texts = entries_of(masked ? *process.visible_devices : "");
     const bool numbered = masked && std::ranges::any_of(texts, [](const std::string& t) {
-        return number(t).has_value();
-    });
+                              return number(t).has_value();
+                          });
 
     if (process.running_uuids && numbered) {
         for (const std::string& uuid : *process.running_uuids) {
@@ -178,8 +178,8 @@ Selection select(std::span<const Board> boards, const Process& process,
             chosen.slices.clear();
             return chosen;
         }
-        const auto entry = resolve(text, boards, order.value_or(std::vector<std::size_t>{}),
-                                   board_of_slice);
+        const auto entry =
+            resolve(text, boards, order.value_or(std::vector<std::size_t>{}), board_of_slice);
         if (!entry) {
             chosen.stopped_at = text;
             break;
@@ -189,9 +189,8 @@ Selection select(std::span<const Board> boards, const Process& process,
     }
     for (const Entry& e : entries) add_once(chosen.boards, e.board);
     for (const std::size_t board : chosen.boards) {
-        if (std::ranges::none_of(entries, [&](const Entry& e) {
-                return e.board == board && e.slice.empty();
-            })) {
+        if (std::ranges::none_of(
+                entries, [&](const Entry& e) { return e.board == board && e.slice.empty(); })) {
             chosen.slices.push_back(board);
         }
     }

@@ -73,7 +73,10 @@ class BoardMeter final : public Source {
   public:
     BoardMeter(const Api& api, Device handle, Way way, std::vector<FieldValue> fields,
                std::vector<Channel> channels)
-        : api_(api), handle_(handle), way_(way), fields_(std::move(fields)),
+        : api_(api),
+          handle_(handle),
+          way_(way),
+          fields_(std::move(fields)),
           channels_(std::move(channels)) {}
 
     [[nodiscard]] std::span<const Channel> channels() const noexcept override { return channels_; }
@@ -101,8 +104,8 @@ class BoardMeter final : public Source {
   private:
     int read_fields(std::span<RawValue> values) noexcept {
         for (FieldValue& f : fields_) f.status = kUnknown;
-        const int status = api_.field_values(handle_, static_cast<int>(fields_.size()),
-                                             fields_.data());
+        const int status =
+            api_.field_values(handle_, static_cast<int>(fields_.size()), fields_.data());
         if (status != kSuccess) return status;
         // The call as a whole may succeed where every field of it failed.
         bool any = false;
@@ -145,8 +148,8 @@ Answers probe_fields(const Api& api, const Board& board) {
     Answers answers;
     if (api.field_values == nullptr) return answers;
     const auto answered = [&](std::vector<FieldValue> asked) {
-        const int status = api.field_values(board.handle, static_cast<int>(asked.size()),
-                                            asked.data());
+        const int status =
+            api.field_values(board.handle, static_cast<int>(asked.size()), asked.data());
         answers.status = status;
         std::vector<FieldValue> good;
         for (const FieldValue& f : asked) {
@@ -167,12 +170,11 @@ Answers probe_fields(const Api& api, const Board& board) {
     if (std::ranges::none_of(answers.fields, has_power)) {
         // Superchips (GH200) know the power of the module only.
         const int status = answers.status;
-        const auto module = answered(
-            {ask(kPowerInstant, kScopeModule), ask(kPowerAverage, kScopeModule)});
+        const auto module =
+            answered({ask(kPowerInstant, kScopeModule), ask(kPowerAverage, kScopeModule)});
         answers.status = status;
         answers.module = !module.empty();
-        const bool energy =
-            !answers.fields.empty() && answers.fields.front().field == kEnergyMj;
+        const bool energy = !answers.fields.empty() && answers.fields.front().field == kEnergyMj;
         answers.fields.insert(answers.fields.begin() + (energy ? 1 : 0), module.begin(),
                               module.end());
     }
@@ -223,8 +225,7 @@ void open_board(const Api& api, const Board& board, std::string note, const std:
     if (answers.module) note = joined(note, "whole module: the joules of its CPU are among them");
     common.note = note;
 
-    const bool counts =
-        !answers.fields.empty() && answers.fields.front().field == kEnergyMj;
+    const bool counts = !answers.fields.empty() && answers.fields.front().field == kEnergyMj;
     int refusal = answers.status;
     Way way = Way::fields;
     std::vector<Channel> channels;
@@ -253,7 +254,7 @@ void open_board(const Api& api, const Board& board, std::string note, const std:
         found.findings.push_back(
             {refusal == kNotSupported ? Finding::State::absent : Finding::State::refused, subject,
              "tells neither energy nor power: " + words(api, refusal),
-             denied                   ? "sudo usermod -aG $(stat -c %G /dev/nvidiactl) $USER"
+             denied                  ? "sudo usermod -aG $(stat -c %G /dev/nvidiactl) $USER"
              : refusal == kGpuIsLost ? "sudo reboot"
                                      : ""});
         return;
@@ -272,9 +273,8 @@ void open_board(const Api& api, const Board& board, std::string note, const std:
     if (!note.empty()) why += "; " + note;
     found.findings.push_back({Finding::State::works, subject, why, ""});
     if (way != Way::fields) answers.fields.clear();
-    found.sources.push_back(std::make_unique<BoardMeter>(api, board.handle, way,
-                                                         std::move(answers.fields),
-                                                         std::move(channels)));
+    found.sources.push_back(std::make_unique<BoardMeter>(
+        api, board.handle, way, std::move(answers.fields), std::move(channels)));
 }
 
 template <class Call>
@@ -422,13 +422,12 @@ Discovery discover(const Environment&) {
         return found;
     }
     char driver[96] = {};
-    if (api->driver_version == nullptr ||
-        api->driver_version(driver, sizeof driver) != kSuccess) {
+    if (api->driver_version == nullptr || api->driver_version(driver, sizeof driver) != kSuccess) {
         driver[0] = '\0';
     }
     for (const std::size_t i : chosen.boards) {
-        const bool slice = boards[i].sliced ||
-                           std::ranges::find(chosen.slices, i) != chosen.slices.end();
+        const bool slice =
+            boards[i].sliced || std::ranges::find(chosen.slices, i) != chosen.slices.end();
         open_board(*api, boards[i],
                    joined(doubt, slice ? "whole board; this process sees one MIG slice" : ""),
                    driver, found);

@@ -67,13 +67,20 @@ struct FieldValue {
     // As a whole number; what NVML gives here never is negative.
     [[nodiscard]] std::uint64_t whole() const noexcept {
         switch (type) {
-            case 0: return value.d > 0 ? static_cast<std::uint64_t>(value.d) : 0;
-            case 1: return value.ui;
-            case 2: return value.ul;
-            case 4: return value.sll > 0 ? static_cast<std::uint64_t>(value.sll) : 0;
-            case 5: return value.si > 0 ? static_cast<std::uint64_t>(value.si) : 0;
-            case 6: return value.us;
-            default: return value.ull;
+            case 0:
+                return value.d > 0 ? static_cast<std::uint64_t>(value.d) : 0;
+            case 1:
+                return value.ui;
+            case 2:
+                return value.ul;
+            case 4:
+                return value.sll > 0 ? static_cast<std::uint64_t>(value.sll) : 0;
+            case 5:
+                return value.si > 0 ? static_cast<std::uint64_t>(value.si) : 0;
+            case 6:
+                return value.us;
+            default:
+                return value.ull;
         }
     }
 };

@@ -1,5 +1,5 @@
-#include <doctest/doctest.h>
 #include <dlfcn.h>
+#include <doctest/doctest.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -52,7 +52,9 @@ struct Fake {
     }
 };
 
-Discovery found() { return nvml::discover(Environment{}); }
+Discovery found() {
+    return nvml::discover(Environment{});
+}
 
 std::vector<RawValue> values_of(Source& source, ReadStatus expected = ReadStatus::ok) {
     std::vector<RawValue> values(source.channels().size());
@@ -66,7 +68,9 @@ std::string fields_of(const Source& source) {
     return all;
 }
 
-void sleep_ms(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }
+void sleep_ms(int ms) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(ms));
+}
 
 }  // namespace
 
@@ -114,10 +118,10 @@ TEST_CASE("nvml: what is known of a sensor depends on the board") {
         const char* script;
         std::int64_t window_ns, period_ns;
     };
-    for (const Case& c : {Case{"arch=7;pci_device=0x20b210de", 25'000'000, 100'000'000},
-                          Case{"arch=7;pci_device=0x220410de", 0, 0}, Case{"arch=8", 0, 0},
-                          Case{"arch=10", 0, 0}, Case{"arch=6", 0, 0},
-                          Case{"arch=5", 10'000'000, 20'000'000}}) {
+    for (const Case& c :
+         {Case{"arch=7;pci_device=0x20b210de", 25'000'000, 100'000'000},
+          Case{"arch=7;pci_device=0x220410de", 0, 0}, Case{"arch=8", 0, 0}, Case{"arch=10", 0, 0},
+          Case{"arch=6", 0, 0}, Case{"arch=5", 10'000'000, 20'000'000}}) {
         CAPTURE(c.script);
         const Fake fake(c.script);
         const auto d = found();
@@ -163,14 +167,18 @@ TEST_CASE("nvml: energy and power are those of the board, at its ticks") {
         const long long b1 = now_ns();
         for (const RawValue& v : a) CHECK(v.valid);
         const double joules = static_cast<double>(b[0].raw - a[0].raw) * 1e-3;
-        CHECK(joules >= fake.true_energy_j(gpu, fake.shown_at(a1, gpu), fake.shown_at(b0, gpu)) - 2e-3);
-        CHECK(joules <= fake.true_energy_j(gpu, fake.shown_at(a0, gpu), fake.shown_at(b1, gpu)) + 2e-3);
+        CHECK(joules >=
+              fake.true_energy_j(gpu, fake.shown_at(a1, gpu), fake.shown_at(b0, gpu)) - 2e-3);
+        CHECK(joules <=
+              fake.true_energy_j(gpu, fake.shown_at(a0, gpu), fake.shown_at(b1, gpu)) + 2e-3);
         if (fake.shown_at(b0, gpu) == fake.shown_at(b1, gpu)) {
             const long long tick = fake.shown_at(b0, gpu);
             const auto mean_w = [&](long long window) {
-                return fake.true_energy_j(gpu, tick - window, tick) / (static_cast<double>(window) * 1e-9);
+                return fake.true_energy_j(gpu, tick - window, tick) /
+                       (static_cast<double>(window) * 1e-9);
             };
-            CHECK(static_cast<double>(b[1].raw) * 1e-3 == doctest::Approx(mean_w(5'000'000)).epsilon(1e-4));
+            CHECK(static_cast<double>(b[1].raw) * 1e-3 ==
+                  doctest::Approx(mean_w(5'000'000)).epsilon(1e-4));
             CHECK(static_cast<double>(b[2].raw) * 1e-3 ==
                   doctest::Approx(mean_w(1'000'000'000)).epsilon(1e-4));
         }
@@ -308,9 +316,10 @@ TEST_CASE("nvml: the counter restarts with the driver") {
 }
 
 TEST_CASE("nvml: why it did not start") {
-    for (const auto& [script, remedy] :
-         {std::pair{"init_error=9", "sudo modprobe nvidia"}, {"init_error=18", "sudo reboot"},
-          {"init_error=4", "usermod"}, {"init_error=999", "nvidia-smi"}}) {
+    for (const auto& [script, remedy] : {std::pair{"init_error=9", "sudo modprobe nvidia"},
+                                         {"init_error=18", "sudo reboot"},
+                                         {"init_error=4", "usermod"},
+                                         {"init_error=999", "nvidia-smi"}}) {
         CAPTURE(script);
         const Fake fake(script);
         const auto d = found();
