@@ -48,6 +48,8 @@ std::vector<Sensor> sensors_in(const std::string& directory) {
                 {file, index, energy ? Quantity::energy : Quantity::power, average});
         }
     }
+    std::ranges::stable_partition(sensors,
+                                  [](const Sensor& s) { return s.quantity == Quantity::energy; });
     return sensors;
 }
 
@@ -56,7 +58,8 @@ class Chips {
     explicit Chips(const Environment& environment)
         : root_(environment.sysfs_root + "/class/hwmon/"),
           rapl_(sysfs::exists(environment.sysfs_root + "/class/powercap/intel-rapl:0") ||
-                sysfs::exists(environment.sysfs_root + "/bus/event_source/devices/power")) {}
+                sysfs::exists(environment.sysfs_root + "/bus/event_source/devices/power")),
+          nvidia_(!sysfs::names(environment.procfs_root + "/driver/nvidia/gpus").empty()) {}
 
     Discovery discover() {
         for (const std::string& entry : sysfs::names(root_)) add_chip(root_ + entry);
@@ -145,7 +148,11 @@ class Chips {
                                   sysfs::number(at + "_average_interval").value_or(0)) * kNsPerMs;
             }
         }
-        identify(chip, label, c);
+        if (is_graphics(chip)) {
+            identify_graphics(chip, directory, label, c);
+        } else {
+            identify(chip, label, c);
+        }
         if (const unsigned copy = ++seen_[c.domain]; copy > 1) {
             c.domain.append("#").append(std::to_string(copy));
             c.in_total = false;
@@ -153,7 +160,36 @@ class Chips {
         return c;
     }
 
-    // The few that are known.
+    static bool is_graphics(const std::string& chip) {
+        // The tiles of an Intel card are chips of their own, "i915_gt0", and are left unidentified.
+        return chip == "amdgpu" || chip == "i915" || chip == "xe";
+    }
+
+    // Cards that are a GPU and nothing else. One sensor of a card counts; a counter before a gauge.
+    void identify_graphics(const std::string& chip, const std::string& directory,
+                           const std::string& label, Channel& c) {
+        // amdgpu drives integrated graphics too, whose sensor is that of the whole processor. The
+        // third byte of its metrics tells them apart: 1 for cards, 2 and 3 for processors. Intel's
+        // drivers have these files for cards only.
+        if (chip == "amdgpu" && sysfs::byte(directory + "/device/gpu_metrics", 2) != 1) {
+            c.note = "perhaps a whole processor, graphics and CPU together: not in the total";
+            return;
+        }
+        const std::string card = directory.substr(root_.size(), directory.find('/', root_.size()) -
+                                                                    root_.size());
+        c.domain = "gpu:" + card;
+        c.device = chip + " graphics card " + label;
+        c.in_total = cards_.insert(card).second;
+        c.note = "everything that runs on this GPU, other programs too";
+        if (!c.in_total) {
+            c.domain.append("/").append(label);
+            c.note += "; a second sensor of one card: not in the total";
+        } else if (c.quantity == Quantity::power) {
+            c.note += "; no energy counter: power readings, summed over time";
+        }
+    }
+
+    // The few others that are known.
     void identify(const std::string& chip, const std::string& label, Channel& c) const {
         if (chip == "amd_energy" && c.quantity == Quantity::energy) {
             c.update_period_ns = kNsPerMs;
@@ -167,9 +203,11 @@ class Chips {
             }
         } else if (const auto socket = number_after(label, "Grace Power Socket ")) {
             c.domain = "cpu:" + *socket + "/grace";
-            c.in_total = true;
+            c.in_total = !nvidia_;
             c.note = "everything that runs on this socket, other programs too; contains \"CPU Power "
                      "Socket " + *socket + "\"";
+            // GH200: the GPU's energy counter is that of the module, this socket included.
+            if (nvidia_) c.note += "; the GPU's own counter may contain it: not in the total";
         } else if (number_after(label, "CPU Power Socket ")) {
             c.note = "part of \"Grace Power Socket\": not in the total";
         } else if (number_after(label, "Module Power Socket ")) {
@@ -179,8 +217,10 @@ class Chips {
 
     std::string root_;
     bool rapl_;
+    bool nvidia_;  // NVIDIA's driver runs a GPU here
     Discovery found_;
     std::map<std::string, unsigned> seen_;
+    std::set<std::string> cards_;  // those of which a sensor is in the total already
 };
 
 }  // namespace
