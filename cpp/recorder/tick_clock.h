@@ -43,9 +43,8 @@ class TickClock {
             // The tick came before the first look of its window, or the sampler was held up: all
             // that is certain is that it lies in this wide bracket, most likely where it was
             // expected.
-            const double due =
-                last_ + std::max(1.0, std::round((static_cast<double>(new_ns) - last_) / period_)) *
-                            period_;
+            const double turns = std::floor((static_cast<double>(new_ns) - last_) / period_ + 0.05);
+            const double due = last_ + std::max(1.0, turns) * period_;
             at = std::clamp(due, static_cast<double>(old_ns), static_cast<double>(new_ns));
             width = 2.0 * (spread_ + std::abs(at - due));
             early();
@@ -61,18 +60,14 @@ class TickClock {
         // Far from every multiple: this is not the clock we thought. Start over from here.
         const double predicted = last_ + turns * period_;
         const double surprise = at - predicted;
-        if (std::abs(surprise) > 0.25 * period_ && turns < 1.5) {
-            if (++strangers_ >= 3 || step < 0.6 * period_) {
-                period_ = step;
-                spread_ = std::max(width, kHuntNs * 1.0);
-                last_ = at;
-                strangers_ = 0;
-                count_ = 2;
-                return;
+        if (std::abs(surprise) > 0.25 * period_) {
+            if (++strangers_ >= 3) {
+                *this = TickClock();
+                tick(old_ns, new_ns);
             }
-        } else {
-            strangers_ = 0;
+            return;
         }
+        strangers_ = 0;
         missed_ = static_cast<std::uint32_t>(turns) - 1;
         // Gains fall as evidence grows, down to a floor that follows slow drift of either clock. A
         // wide bracket says little and moves little.
@@ -81,7 +76,7 @@ class TickClock {
         last_ = predicted + std::max(0.35, 2.0 / n) * trust * surprise;
         period_ += std::max(0.06, 3.0 / (n * (n + 1.0))) * trust * surprise / turns;
         const double off = std::max(std::abs(surprise), 0.3 * width);
-        spread_ += (off > spread_ ? 0.5 : 0.25) * (off - spread_);
+        spread_ += (off > spread_ ? 0.5 : count_ < 16 ? 0.5 : 0.25) * (off - spread_);
         spread_ = std::clamp(spread_, 0.5 * kFinestNs, 0.2 * period_);
     }
 
@@ -126,7 +121,9 @@ class TickClock {
     [[nodiscard]] double spacing(double cost_ns) const noexcept {
         const double affordable = std::max(6.0, 0.0022 * period_ / std::max(cost_ns, 1.0) - 2.0);
         const double window = 5.0 * spread_;
-        return std::clamp(std::max(window / affordable, 0.8 * spread_), 1.0 * kFinestNs,
+        // Twice as fine at first, when there is most to learn.
+        const double haste = count_ < 16 ? 0.5 : 1.0;
+        return std::clamp(haste * std::max(window / affordable, 0.8 * spread_), 1.0 * kFinestNs,
                           std::max(1.0 * kFinestNs, period_ / 10.0));
     }
 
