@@ -120,7 +120,8 @@ TEST_CASE("nvml: what is known of a sensor depends on the board") {
     };
     for (const Case& c :
          {Case{"arch=7;pci_device=0x20b210de", 25'000'000, 100'000'000},
-          Case{"arch=7;pci_device=0x220410de", 0, 0}, Case{"arch=8", 0, 0}, Case{"arch=10", 0, 0},
+          Case{"arch=7;pci_device=0x220410de", 100'000'000, 100'000'000},
+          Case{"arch=8", 100'000'000, 100'000'000}, Case{"arch=10", 0, 0},
           Case{"arch=6", 0, 0}, Case{"arch=5", 10'000'000, 20'000'000}}) {
         CAPTURE(c.script);
         const Fake fake(c.script);
@@ -315,10 +316,28 @@ TEST_CASE("nvml: the counter restarts with the driver") {
     CHECK(drops == 1);
 }
 
+TEST_CASE("nvml: a board that only ever says 0 is not measured") {
+    const Fake fake("wave=const;hi=0;memory_share=0");
+    const auto d = found();
+    CHECK(d.sources.empty());
+    REQUIRE(d.findings.size() == 1);
+    CHECK(d.findings[0].state == Finding::State::absent);
+}
+
+TEST_CASE("nvml: survives that someone else shuts NVML down") {
+    const Fake fake("");
+    const auto d = found();
+    REQUIRE(d.sources.size() == 1);
+    auto* shutdown = fake.symbol<int()>("nvmlShutdown");
+    while (shutdown() == 0) {}
+    values_of(*d.sources[0], ReadStatus::retry);
+    CHECK(values_of(*d.sources[0])[0].valid);
+}
+
 TEST_CASE("nvml: why it did not start") {
     for (const auto& [script, remedy] : {std::pair{"init_error=9", "sudo modprobe nvidia"},
                                          {"init_error=18", "sudo reboot"},
-                                         {"init_error=4", "usermod"},
+                                         {"init_error=4", "chmod"},
                                          {"init_error=999", "nvidia-smi"}}) {
         CAPTURE(script);
         const Fake fake(script);
@@ -359,7 +378,8 @@ TEST_CASE("nvml: a MIG slice is measured as its board") {
     auto d = found();
     REQUIRE(d.sources.size() == 1);
     CHECK(d.sources[0]->channels()[0].domain == "gpu:1");
-    CHECK(d.sources[0]->channels()[0].note == "whole board; this process sees one MIG slice");
+    CHECK(d.sources[0]->channels()[0].note ==
+          "whole board; this process sees one MIG slice (MIG-12)");
     CHECK(values_of(*d.sources[0])[0].valid);
 
     ::unsetenv("CUDA_VISIBLE_DEVICES");
