@@ -31,8 +31,8 @@ class EnergyCurve {
   public:
     explicit EnergyCurve(Timeline line);
 
-    // `steps_at_edges`: power is likely to step just where the interval begins and ends, as it does at
-    // the edges of a region; even spreading then errs as much as it can.
+    // `steps_at_edges`: power is likely to step just where the interval begins and ends, as it does
+    // at the edges of a region; even spreading then errs as much as it can.
     [[nodiscard]] EnergyOf between(double from_ns, double to_ns, bool steps_at_edges = false) const;
     [[nodiscard]] const Timeline& timeline() const noexcept { return line_; }
     [[nodiscard]] bool empty() const noexcept { return line_.size() < 2; }

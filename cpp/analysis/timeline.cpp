@@ -87,6 +87,17 @@ void fit_clock(std::span<const Record> ticks, Timeline& line) {
     double period = median(steps);
     if (period <= 0.0) return;
     line.period_ns = period;
+    // The value seen is that of the latest tick: however long nobody looked, that tick is less than
+    // a period old.
+    for (std::size_t k = 0; k < real.size(); ++k) {
+        if (widths[k] <= period) continue;
+        line.time_ns[real[k]] += 0.5 * (widths[k] - period);
+        line.time_std_ns[real[k]] = kUniform * period;
+        widths[k] = period;
+    }
+    for (std::size_t k = 1; k < real.size(); ++k) {
+        steps[k - 1] = line.time_ns[real[k]] - line.time_ns[real[k - 1]];
+    }
     if (real.size() >= 4) {
         const double usual_width = std::max(1.0, median(widths));
         std::vector<double> x, y, w;

@@ -57,6 +57,12 @@ Handle begin(std::string name, std::optional<std::vector<std::string>> sources, 
     return {engine, engine.begin(std::move(options))};
 }
 
+py::dict finding_dict(const MeterFinding& m) {
+    return py::dict("meter"_a = m.meter, "state"_a = to_string(m.finding.state),
+                    "subject"_a = m.finding.subject, "why"_a = m.finding.why,
+                    "remedy"_a = m.finding.remedy);
+}
+
 py::list discover() {
     std::vector<MeterFinding> findings;
     std::vector<std::pair<std::string, Channel>> channels;
@@ -107,6 +113,16 @@ void bind_engine(py::module_& m) {
         .def_property_readonly("end_ns", &Handle::end_ns, "0 while open.");
     m.def("begin", &begin, "name"_a, "sources"_a, "rate_hz"_a, "journal"_a, "meta"_a, without_gil(),
           "Begin a session. ValueError: unknown meter; RuntimeError: it does not work here.");
+    m.def(
+        "findings",
+        [] {
+            py::list out;
+            if (Engine* engine = Engine::existing()) {
+                for (const MeterFinding& f : engine->known_findings()) out.append(finding_dict(f));
+            }
+            return out;
+        },
+        "What the meters said that were opened so far; opens none.");
     m.def("discover", &discover, "Every meter: what it found here and what it offers.");
     m.def(
         "shutdown",

@@ -292,6 +292,11 @@ std::vector<MeterFinding> Engine::findings() {
     return findings_;
 }
 
+std::vector<MeterFinding> Engine::known_findings() {
+    const std::lock_guard lock(mutex_);
+    return findings_;
+}
+
 std::vector<std::pair<std::string, Channel>> Engine::channels() {
     const std::lock_guard lock(mutex_);
     std::vector<std::pair<std::string, Channel>> out;

@@ -125,6 +125,8 @@ class Engine {
 
     // Opens every default meter and returns what each said. Waits for slow drivers.
     std::vector<MeterFinding> findings();
+    // What the meters said that are open already.
+    std::vector<MeterFinding> known_findings();
     // (meter key, channel) of every open meter.
     std::vector<std::pair<std::string, Channel>> channels();
     [[nodiscard]] static bool owned_by_this_process() noexcept;

@@ -104,14 +104,16 @@ class ProcessTree {
         lists_children_ = root_ && ::faccessat(root_.get(), path, R_OK, 0) == 0;
     }
 
+    // Looks for new descendants where that is due.
+    void refresh() noexcept {
+        const std::int64_t now = now_ns();
+        if (now < search_ns_) return;
+        search();
+        search_ns_ = now + std::max(kSearchNs, (now_ns() - now) * kSearchShare);
+    }
+
     // CPU time of everything below this process that is alive or not yet waited for.
     std::uint64_t live_ns() noexcept {
-        const std::int64_t now = now_ns();
-        if (now >= search_ns_) {
-            search();
-            const std::int64_t took = now_ns() - now;
-            search_ns_ = now + std::max(kSearchNs, took * kSearchShare);
-        }
         std::uint64_t ticks = 0;
         std::size_t kept = 0;
         for (std::size_t i = 0; i < count_; ++i) {
@@ -270,6 +272,7 @@ class CpuEstimate final : public Source {
     }
 
     ReadStatus read(std::span<RawValue> values) noexcept override {
+        tree_.refresh();
         std::uint64_t sum = own_and_waited_ns() + lost_ns_;
         sum += tree_.live_ns();  // after it: a child that exits in between must not be in both
         if (sum >= counter_ns_) {

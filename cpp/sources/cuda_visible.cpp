@@ -167,8 +167,8 @@ Selection select(std::span<const Board> boards, const Process& process,
         return chosen;
     }
 
-    // Where only CUDA knows the order, any will do to see which numbers are valid or come twice, and
-    // numbers that name every board name the same boards in every order.
+    // Where only CUDA knows the order, any will do to see which numbers are valid or come twice,
+    // and numbers that name every board name the same boards in every order.
     const auto known = cuda_order(boards, process);
     const auto order = known.value_or(every(boards));
     std::vector<Entry> entries;
@@ -196,8 +196,8 @@ Selection select(std::span<const Board> boards, const Process& process,
     for (const std::size_t board : chosen.boards) {
         const auto of_board = [board](const Entry& e) { return e.board == board; };
         const auto first = std::ranges::find_if(entries, of_board);
-        if (std::ranges::none_of(
-                entries, [&](const Entry& e) { return of_board(e) && e.slice.empty(); })) {
+        if (std::ranges::none_of(entries,
+                                 [&](const Entry& e) { return of_board(e) && e.slice.empty(); })) {
             chosen.slices.push_back({board, first->slice});
         }
     }

@@ -1,5 +1,5 @@
-// Sensors that the kernel lists under hwmon: energy counters (uJ) and power gauges (uW). Most cannot
-// say what they contain, and what is not identified is not in the total.
+// Sensors that the kernel lists under hwmon: energy counters (uJ) and power gauges (uW). Most
+// cannot say what they contain, and what is not identified is not in the total.
 #include <map>
 #include <set>
 
@@ -34,7 +34,8 @@ std::optional<std::string> number_after(const std::string& label, std::string_vi
 std::vector<Sensor> sensors_in(const std::string& directory) {
     std::vector<Sensor> sensors;
     std::set<std::string> indices;
-    // An average misses nothing between two reads, so it comes before the instant of the same sensor.
+    // An average misses nothing between two reads, so it comes before the instant of the same
+    // sensor.
     for (const bool average : {true, false}) {
         const std::string suffix = average ? "_average" : "_input";
         for (const std::string& file : sysfs::names(directory)) {
@@ -44,8 +45,7 @@ std::vector<Sensor> sensors_in(const std::string& directory) {
             if (!energy && !number_after(index, "power")) continue;
             if (energy && average) continue;
             if (!indices.insert(index).second) continue;
-            sensors.push_back(
-                {file, index, energy ? Quantity::energy : Quantity::power, average});
+            sensors.push_back({file, index, energy ? Quantity::energy : Quantity::power, average});
         }
     }
     std::ranges::stable_partition(sensors,
@@ -64,15 +64,16 @@ class Chips {
     Discovery discover() {
         for (const std::string& entry : sysfs::names(root_)) add_chip(root_ + entry);
         if (found_.findings.empty()) {
-            found_.findings.push_back({Finding::State::absent, root_,
-                                       "no sensor here reports energy or power", ""});
+            found_.findings.push_back(
+                {Finding::State::absent, root_, "no sensor here reports energy or power", ""});
         }
         return std::move(found_);
     }
 
   private:
     void add_chip(const std::string& entry) {
-        // Drivers of the old style, ACPI's power_meter among them, keep their files one level below.
+        // Drivers of the old style, ACPI's power_meter among them, keep their files one level
+        // below.
         std::string directory = entry;
         std::vector<Sensor> sensors = sensors_in(directory);
         if (sensors.empty()) {
@@ -81,8 +82,8 @@ class Chips {
         }
         if (sensors.empty()) return;
 
-        const std::string chip =
-            sysfs::line(entry + "/name").value_or(sysfs::line(directory + "/name").value_or("chip"));
+        const std::string chip = sysfs::line(entry + "/name")
+                                     .value_or(sysfs::line(directory + "/name").value_or("chip"));
         auto source = std::make_unique<sysfs::FileSource>();
         std::string domains;
         std::string closed;
@@ -94,10 +95,9 @@ class Chips {
                     if (closed.empty()) closed = file.path();
                     continue;
                 }
-                found_.findings.push_back({Finding::State::refused, file.path(),
-                                           "cannot be read: " +
-                                               std::generic_category().message(file.error()),
-                                           ""});
+                found_.findings.push_back(
+                    {Finding::State::refused, file.path(),
+                     "cannot be read: " + std::generic_category().message(file.error()), ""});
                 continue;
             }
             Channel c = describe(chip, directory, sensor);
@@ -110,11 +110,11 @@ class Chips {
                 {Finding::State::works, directory, chip + " reports " + domains, ""});
         }
         if (!closed.empty()) {
-            found_.findings.push_back({Finding::State::refused, closed,
-                                       chip + " is readable by root only; the command lasts until "
-                                              "the next boot",
-                                       "sudo chmod a+r " + directory + "/energy*_input " + directory +
-                                           "/power*_input"});
+            found_.findings.push_back(
+                {Finding::State::refused, closed,
+                 chip + " is readable by root only; the command lasts until "
+                        "the next boot",
+                 "sudo chmod a+r " + directory + "/energy*_input " + directory + "/power*_input"});
         }
     }
 
@@ -144,8 +144,9 @@ class Chips {
             c.provenance = Provenance::modelled;
             c.gain_std = kGaugeGainStd;
             if (sensor.average) {
-                c.window_ns = static_cast<std::int64_t>(
-                                  sysfs::number(at + "_average_interval").value_or(0)) * kNsPerMs;
+                c.window_ns =
+                    static_cast<std::int64_t>(sysfs::number(at + "_average_interval").value_or(0)) *
+                    kNsPerMs;
             }
         }
         if (is_graphics(chip)) {
@@ -175,8 +176,8 @@ class Chips {
             c.note = "perhaps a whole processor, graphics and CPU together: not in the total";
             return;
         }
-        const std::string card = directory.substr(root_.size(), directory.find('/', root_.size()) -
-                                                                    root_.size());
+        const std::string card =
+            directory.substr(root_.size(), directory.find('/', root_.size()) - root_.size());
         c.domain = "gpu:" + card;
         c.device = chip + " graphics card " + label;
         c.in_total = cards_.insert(card).second;
@@ -204,8 +205,10 @@ class Chips {
         } else if (const auto socket = number_after(label, "Grace Power Socket ")) {
             c.domain = "cpu:" + *socket + "/grace";
             c.in_total = !nvidia_;
-            c.note = "everything that runs on this socket, other programs too; contains \"CPU Power "
-                     "Socket " + *socket + "\"";
+            c.note =
+                "everything that runs on this socket, other programs too; contains \"CPU Power "
+                "Socket " +
+                *socket + "\"";
             // GH200: the GPU's energy counter is that of the module, this socket included.
             if (nvidia_) c.note += "; the GPU's own counter may contain it: not in the total";
         } else if (number_after(label, "CPU Power Socket ")) {
@@ -227,7 +230,9 @@ class Chips {
 
 namespace hwmon {
 
-Discovery discover(const Environment& environment) { return Chips(environment).discover(); }
+Discovery discover(const Environment& environment) {
+    return Chips(environment).discover();
+}
 
 }  // namespace hwmon
 }  // namespace picojoule

@@ -239,8 +239,8 @@ void open_board(const Api& api, const Board& board, std::string note, const std:
     common.unit = kMilli;
     common.gain_std = kGainStd;
 
-    // A virtual GPU may answer everything, and always 0. A board whose driver was not loaded before we
-    // came says 0 as well, until its first tick.
+    // A virtual GPU may answer everything, and always 0. A board whose driver was not loaded before
+    // we came says 0 as well, until its first tick.
     const auto is_zero = [](const FieldValue& f) { return f.whole() == 0; };
     Answers answers = probe_fields(api, board);
     if (!answers.fields.empty() && std::ranges::all_of(answers.fields, is_zero)) {
@@ -302,8 +302,8 @@ void open_board(const Api& api, const Board& board, std::string note, const std:
     if (!note.empty()) why += "; " + note;
     found.findings.push_back({Finding::State::works, subject, why, ""});
     if (way != Way::fields) answers.fields.clear();
-    found.sources.push_back(std::make_unique<BoardMeter>(
-        api, board, way, std::move(answers.fields), std::move(channels)));
+    found.sources.push_back(std::make_unique<BoardMeter>(api, board, way, std::move(answers.fields),
+                                                         std::move(channels)));
 }
 
 template <class Call>
@@ -350,8 +350,9 @@ Finding refused_start(const Api& api, int status) {
         why = "the NVIDIA driver is not loaded, or this container was given no GPU";
         remedy = "sudo modprobe nvidia";
     } else if (status == kNoPermission) {
-        why = "this user may not open the NVIDIA device files; the command lasts until the driver "
-              "is loaded again";
+        why =
+            "this user may not open the NVIDIA device files; the command lasts until the driver "
+            "is loaded again";
         remedy = kOpenDevices;
     } else if (status == kVersionMismatch) {
         why = "the NVIDIA driver in the kernel and its library are of different versions";

@@ -169,10 +169,11 @@ bool discover_perf(const Environment& environment, Discovery& found) {
                                           ": a container's seccomp filter",
                                       "docker run --cap-add PERFMON"});
         } else {
-            found.findings.push_back({Finding::State::refused, paranoid,
-                                      "perf events of the whole machine need 0 or less here (it is " +
-                                          level + ") or CAP_PERFMON",
-                                      "sudo sysctl kernel.perf_event_paranoid=0"});
+            found.findings.push_back(
+                {Finding::State::refused, paranoid,
+                 "perf events of the whole machine need 0 or less here (it is " + level +
+                     ") or CAP_PERFMON",
+                 "sudo sysctl kernel.perf_event_paranoid=0"});
         }
     } else {
         found.findings.push_back(

@@ -27,8 +27,6 @@ _TOLERATED = 0.01
 
 def build(trace: _core.Trace) -> Profile:
     """The profile that ``trace`` holds. Pure: the same trace, the same profile."""
-    import numpy as np
-
     found = trace.analyse()
     channels = tuple(Channel(index=i, **_known(c)) for i, c in enumerate(trace.channels))
     warnings = list(trace.warnings)
@@ -79,7 +77,10 @@ def build(trace: _core.Trace) -> Profile:
             {**trace.overhead, "sampler_core_share": _share(trace.overhead, duration_s)}
         ),
         meta=MappingProxyType(
-            {**environment, "begin_wall_ns": trace.begin_wall_ns, "np": np.__version__}
+            {
+                **{k: v for k, v in environment.items() if k != "findings"},
+                "begin_wall_ns": trace.begin_wall_ns,
+            }
         ),
         warnings=tuple(dict.fromkeys(warnings)),
         findings=tuple(environment.get("findings", ())),
@@ -94,9 +95,9 @@ def _environment(trace: _core.Trace) -> dict[str, Any]:
     known = getattr(trace, "environment", None)
     if known is not None:
         return dict(known)
-    from picojoule._environment import describe
+    from picojoule._environment import environment
 
-    return dict(line.split("=", 1) for line in describe())
+    return environment()
 
 
 def _share(overhead: Mapping[str, float], duration_s: float) -> float:
@@ -109,10 +110,13 @@ def _energy_channels(channels: tuple[Channel, ...]) -> dict[str, Channel]:
     chosen: dict[str, Channel] = {}
     for c in channels:
         known = chosen.get(c.domain)
-        better = known is None or (known.quantity == "power" and c.quantity == "energy")
-        if better or (known.quantity == c.quantity and c.in_total and not known.in_total):
+        if known is None or _rank(c) < _rank(known):
             chosen[c.domain] = c
     return chosen
+
+
+def _rank(channel: Channel) -> tuple[bool, bool]:
+    return (channel.quantity != "energy", not channel.in_total)
 
 
 def _counted(chosen: Mapping[str, Channel]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import functools
 import os
 import platform
 import sys
+from typing import Any
 
 from picojoule._version import __version__
 
@@ -28,6 +29,15 @@ def _static(_pid: int) -> tuple[str, ...]:
 def describe() -> list[str]:
     """``key=value`` lines: versions, host, command."""
     return [*_static(os.getpid()), "command=" + " ".join(sys.argv)[:4096]]
+
+
+def environment() -> dict[str, Any]:
+    """What a trace keeps of where it was recorded, and of what its meters said."""
+    from picojoule import _core
+
+    known: dict[str, Any] = dict(line.split("=", 1) for line in describe())
+    known["findings"] = _core.findings()
+    return known
 
 
 def _cpu_model() -> str:

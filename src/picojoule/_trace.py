@@ -269,13 +269,13 @@ def _write_finished(folder: Path, trace: _core.Trace) -> None:
     )
 
 
-def _environment_of(trace: _core.Trace) -> dict[str, str]:
+def _environment_of(trace: _core.Trace) -> dict[str, Any]:
     known = getattr(trace, "environment", None)
     if known:
         return dict(known)
-    from picojoule._environment import describe
+    from picojoule._environment import environment
 
-    return dict(line.split("=", 1) for line in describe())
+    return environment()
 
 
 _ROWS = 1 << 16  # a batch: bounds what is held twice while writing

@@ -46,6 +46,9 @@ class Estimate:
     resolved: bool = True
     #: One sentence: what the number rests on.
     basis: str = ""
+    #: Of a sum: what was added. Each keeps its own doubt, so that a small estimate beside a large
+    #: measurement does not make the measurement vague.
+    parts: tuple[Estimate, ...] = ()
 
     def interval(self, level: float = 0.95, *, absolute: bool | None = None) -> tuple[float, float]:
         """The interval that holds the true energy with probability ``level``.
@@ -65,8 +68,15 @@ class Estimate:
         """
         if not 0.0 < level < 1.0:
             raise ValueError(f"level must be between 0 and 1, got {level!r}")
-        if math.isnan(self.joules):
+        if math.isnan(self.joules) or math.isnan(self.std_j):
             return (math.nan, math.nan)
+        if self.parts:
+            below = above = 0.0
+            for part in self.parts:
+                low, high = part.interval(level, absolute=absolute)
+                below = math.hypot(below, part.joules - low)
+                above = math.hypot(above, high - part.joules)
+            return (max(0.0, self.joules - below), self.joules + above)
         z = NormalDist().inv_cdf((1.0 + level) / 2.0)
         if absolute is None:
             absolute = self.provenance in ("modelled", "estimated")
@@ -92,6 +102,7 @@ class Estimate:
             gain_std=gain_j / total if total > 0 else 0.0,
             resolved=self.resolved and other.resolved,
             basis=self.basis if self.basis == other.basis else "sum of several domains",
+            parts=(*(self.parts or (self,)), *(other.parts or (other,))),
         )
 
 
@@ -281,7 +292,7 @@ class Profile:
         """The table, plain text."""
         from picojoule.reports.table import render
 
-        return render(self)
+        return render(self, color=False)
 
     def report(self, path: str) -> None:
         """Write the self-contained HTML report to ``path``."""

@@ -114,7 +114,9 @@ def hwmon(root: Path, number: int, name: str, sensors: dict[str, tuple[str, int]
     return counters
 
 
-def grace_meter(root: Path, number: int, info: str, microwatts: int, interval_ms: int = 50) -> Counters:
+def grace_meter(
+    root: Path, number: int, info: str, microwatts: int, interval_ms: int = 50
+) -> Counters:
     """ACPI's power_meter as NVIDIA Grace has it: its files lie in ``device``."""
     device = root / "class" / "hwmon" / f"hwmon{number}" / "device"
     write(device / "name", "power_meter")
@@ -124,9 +126,14 @@ def grace_meter(root: Path, number: int, info: str, microwatts: int, interval_ms
 
 
 def process(
-    procfs: Path, pid: int, ppid: int, ticks: int, children: tuple[int, ...] | None = None, start: int = 1
+    procfs: Path,
+    pid: int,
+    ppid: int,
+    ticks: int,
+    children: tuple[int, ...] | None = None,
+    start: int = 1,
 ) -> None:
-    """A process in a fake /proc; ``children`` writes the kernel's list of them, where it has one."""
+    """A process in a fake /proc; ``children`` writes the kernel's list of them, where it has one."""  # noqa: E501
     fields = ["S", ppid, 1, 1, 0, -1, 0, 1, 2, 3, 4, ticks, 0, 0, 0, 20, 0, 1, 0, start, 1000, 10]
     write(procfs / str(pid) / "stat", f"{pid} (fake) " + " ".join(map(str, fields)))
     if children is not None:

@@ -1,10 +1,13 @@
 #include <doctest/doctest.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cmath>
+#include <thread>
 
 #include "base/clock.h"
 #include "fake_tree.h"
@@ -197,6 +200,48 @@ TEST_CASE("cpu_estimate: grandchildren count once, alive and waited for") {
     CHECK(std::abs(still - start - 0.3) < 6 * kTick);
     family.leave();
     family.close_rest();
+}
+
+// The counter holds its maximum, so that a child once in it twice would stay in it twice.
+TEST_CASE("cpu_estimate: children that come and go while it reads count once each") {
+    const auto source = open_source();
+    const auto own_and_waited = [] {
+        rusage u{};
+        ::getrusage(RUSAGE_CHILDREN, &u);
+        return own_seconds() + static_cast<double>(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+               static_cast<double>(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
+    };
+    RawValue value[1];
+    source->read(value);
+    const double offset = static_cast<double>(value[0].raw) * 1e-9 - own_and_waited();
+    std::atomic<bool> stop{false};
+    std::atomic<unsigned> backwards{0};
+    std::thread reads([&] {
+        std::uint64_t last = 0;
+        while (!stop) {
+            RawValue now[1];
+            source->read(now);
+            if (now[0].raw < last) ++backwards;
+            last = now[0].raw;
+            ::usleep(500);
+        }
+    });
+    for (int i = 0; i < 25; ++i) {
+        const pid_t pid = ::fork();
+        if (pid == 0) {
+            const pid_t grandchild = ::fork();
+            burn(0.02);
+            if (grandchild > 0) ::waitpid(grandchild, nullptr, 0);
+            ::_exit(0);
+        }
+        ::waitpid(pid, nullptr, 0);
+    }
+    stop = true;
+    reads.join();
+    source->read(value);
+    CHECK(backwards == 0);
+    const double excess = static_cast<double>(value[0].raw) * 1e-9 - offset - own_and_waited();
+    CHECK(std::abs(excess) < 3 * kTick);
 }
 
 TEST_CASE("cpu_estimate: a child that nobody waits for neither takes back nor stalls the counter") {

@@ -89,8 +89,7 @@ TEST_CASE("cuda_visible: a MIG slice stands for its board") {
     CHECK(pick(kMixed, "MIG-2,MIG-1").slices == Slices{{1, "MIG-2"}});
     CHECK(pick(kMixed, "MIG-3").boards.empty());
     CHECK(pick(kMixed, "MIG-GPU-bbbb3333-00/1/0").boards == Places{2});
-    CHECK(pick(kMixed, "MIG-GPU-bbbb3333-00/1/0").slices ==
-          Slices{{2, "MIG-GPU-bbbb3333-00/1/0"}});
+    CHECK(pick(kMixed, "MIG-GPU-bbbb3333-00/1/0").slices == Slices{{2, "MIG-GPU-bbbb3333-00/1/0"}});
     CHECK(pick(kMixed, "MIG-GPU-bbbb3333-00").boards.empty());
     CHECK(pick(kMixed, "MIG-GPU-cccc/1/0").boards.empty());
     CHECK(pick(kMixed, "GPU-bbbb3333-00").slices.empty());

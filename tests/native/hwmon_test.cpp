@@ -12,7 +12,9 @@ namespace {
 
 const std::string kHwmon = "sys/class/hwmon/";
 
-Discovery discover(const FakeTree& tree) { return factory("hwmon").discover(tree.environment()); }
+Discovery discover(const FakeTree& tree) {
+    return factory("hwmon").discover(tree.environment());
+}
 
 void amd_energy(const FakeTree& tree, const std::string& chip) {
     tree.write(chip + "/name", "amd_energy\n");
@@ -65,8 +67,8 @@ TEST_CASE("hwmon: amd_energy's sockets are CPUs, its cores are parts of them") {
 }
 
 TEST_CASE("hwmon: where rapl counts the same joules, the sockets leave the total") {
-    for (const char* other : {"sys/class/powercap/intel-rapl:0/name",
-                              "sys/bus/event_source/devices/power/type"}) {
+    for (const char* other :
+         {"sys/class/powercap/intel-rapl:0/name", "sys/bus/event_source/devices/power/type"}) {
         FakeTree tree;
         amd_energy(tree, kHwmon + "hwmon0");
         tree.write(other, "1\n");

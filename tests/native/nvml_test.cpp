@@ -118,11 +118,10 @@ TEST_CASE("nvml: what is known of a sensor depends on the board") {
         const char* script;
         std::int64_t window_ns, period_ns;
     };
-    for (const Case& c :
-         {Case{"arch=7;pci_device=0x20b210de", 25'000'000, 100'000'000},
-          Case{"arch=7;pci_device=0x220410de", 100'000'000, 100'000'000},
-          Case{"arch=8", 100'000'000, 100'000'000}, Case{"arch=10", 0, 0},
-          Case{"arch=6", 0, 0}, Case{"arch=5", 10'000'000, 20'000'000}}) {
+    for (const Case& c : {Case{"arch=7;pci_device=0x20b210de", 25'000'000, 100'000'000},
+                          Case{"arch=7;pci_device=0x220410de", 100'000'000, 100'000'000},
+                          Case{"arch=8", 100'000'000, 100'000'000}, Case{"arch=10", 0, 0},
+                          Case{"arch=6", 0, 0}, Case{"arch=5", 10'000'000, 20'000'000}}) {
         CAPTURE(c.script);
         const Fake fake(c.script);
         const auto d = found();
@@ -329,7 +328,8 @@ TEST_CASE("nvml: survives that someone else shuts NVML down") {
     const auto d = found();
     REQUIRE(d.sources.size() == 1);
     auto* shutdown = fake.symbol<int()>("nvmlShutdown");
-    while (shutdown() == 0) {}
+    while (shutdown() == 0) {
+    }
     values_of(*d.sources[0], ReadStatus::retry);
     CHECK(values_of(*d.sources[0])[0].valid);
 }

@@ -1,9 +1,8 @@
 // read() runs on the sampler's thread, many times a second: it must not allocate.
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-
-#include <unistd.h>
 
 #include "fake_tree.h"
 

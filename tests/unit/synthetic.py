@@ -1,4 +1,4 @@
-"""Traces with exact truth: a power wave, a sensor that ticks, and the brackets a sampler would see."""
+"""Traces with exact truth: a power wave, a sensor that ticks, the brackets a sampler sees."""
 
 from __future__ import annotations
 
