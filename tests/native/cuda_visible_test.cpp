@@ -1,6 +1,9 @@
 #include "sources/cuda_visible.h"
 
+#include <dlfcn.h>
 #include <doctest/doctest.h>
+
+#include <cstdlib>
 
 using namespace picojoule::cuda_visible;
 
@@ -128,4 +131,20 @@ TEST_CASE("cuda_visible: the process is read from its environment") {
     ::unsetenv("CUDA_VISIBLE_DEVICES");
     ::unsetenv("CUDA_DEVICE_ORDER");
     CHECK_FALSE(Process::here().visible_devices.has_value());
+}
+
+TEST_CASE("cuda_visible: a CUDA that runs here is asked, and never started") {
+    void* const cuda = ::dlopen(FAKE_CUDA_DEVICES_PATH, RTLD_NOW);
+    REQUIRE(cuda != nullptr);
+    const auto configure =
+        reinterpret_cast<void (*)(const char*)>(::dlsym(cuda, "fake_cuda_configure"));
+    REQUIRE((configure != nullptr));
+    CHECK_FALSE(Process::here().running_uuids.has_value());
+    configure("0123456789abcdef0123456789abcdef,ffeeddccbbaa99887766554433221100");
+    const auto running = Process::here().running_uuids;
+    configure(nullptr);
+    REQUIRE(running.has_value());
+    REQUIRE(running->size() == 2);
+    CHECK((*running)[0] == "GPU-01234567-89ab-cdef-0123-456789abcdef");
+    CHECK((*running)[1] == "GPU-ffeeddcc-bbaa-9988-7766-554433221100");
 }
