@@ -174,7 +174,8 @@ def kill_after(path, seconds, code=VICTIM):
     time.sleep(seconds)
     child.send_signal(signal.SIGKILL)
     _, err = child.communicate(timeout=20)
-    return int(err.rsplit(b"\n", 2)[-2])
+    lines = err.splitlines()
+    return int(lines[-1]) if lines else 0
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.05, 0.3, 0.9])
@@ -184,7 +185,7 @@ def test_a_killed_program_leaves_a_readable_trace(tmp_path, seconds):
     try:
         profile = pj.load(path)
     except pj.TruncatedTraceError:
-        assert seconds < 0.3  # noqa: PT017 - nothing had been written yet
+        assert seconds < 0.3
         return
     assert profile.name == "victim"
     assert any("without finishing" in w for w in profile.warnings)

@@ -184,8 +184,11 @@ def plain(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(v) for v in value]
-    for method in ("tolist", "item"):
-        convert = getattr(value, method, None)
-        if convert is not None:
-            return plain(convert())
+    if hasattr(value, "tolist"):  # numpy, without importing it
+        found = value.tolist()
+        if getattr(value, "ndim", 0) == 1 and value.dtype.kind == "f":
+            return [v if math.isfinite(v) else None for v in found]
+        if getattr(value, "ndim", 0) == 1 and value.dtype.kind in "iub":
+            return found
+        return plain(found)
     return str(value)

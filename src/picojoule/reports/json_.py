@@ -35,6 +35,7 @@ def to_dict(profile: Profile, *, series: bool = False) -> dict[str, Any]:
         "begin_ns": profile.begin_ns,
         "end_ns": profile.end_ns,
         "duration_s": profile.duration_s,
+        "energy_j": profile.energy_j,
         "watts": profile.watts,
         "total": estimate(profile.total),
         "counted": profile.counted,

@@ -22,6 +22,8 @@ _DEFAULT_WIDTH = 100
 _LEAST_WIDTH = 24
 #: A person reads no more; exports hold them all.
 _MOST_REGIONS = 100
+#: Trees deeper than this are indented by one.
+_DEEP = 6
 #: Energy split by domain, beside the sum, for so many domains at most.
 _MOST_DOMAIN_COLUMNS = 4
 
@@ -183,7 +185,9 @@ def _regions(profile: Profile, screen: _Screen, limit: int | None) -> list[str]:
     )
     split = tuple(f"-{clean(d)}" for d in reversed(several))
     yields = (*split, "-Self", "-Calls", "How", "-Power", "-Time", "Energy", "-Share")
-    rows = [_row(r, profile, several) for r in shown]
+    deepest = max(r.depth for r in shown)
+    indent = "  " if deepest <= _DEEP else " "
+    rows = [_row(r, profile, several, indent) for r in shown]
     lines = _table(columns, rows, yields, screen)
     hidden = len(profile.regions) - len(shown)
     notes = []
@@ -202,12 +206,14 @@ def _regions(profile: Profile, screen: _Screen, limit: int | None) -> list[str]:
     return lines
 
 
-def _row(region: Region, profile: Profile, several: Sequence[str]) -> tuple[_Cell, ...]:
+def _row(
+    region: Region, profile: Profile, several: Sequence[str], indent: str
+) -> tuple[_Cell, ...]:
     marks = "*" * region.concurrent + "^" * bool(region.open_at_end)
     share = _facts.share(region, profile)
     how = _facts.how_of(region, profile.counted)
     return (
-        _Cell("  " * region.depth + clean(region.name) + (f" {marks}" if marks else "")),
+        _Cell(indent * region.depth + clean(region.name) + (f" {marks}" if marks else "")),
         _Cell(units.count(region.calls)),
         _Cell(units.seconds(region.duration_s)),
         _Cell(units.seconds(region.self_s), "dim"),
