@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/clock.h"
+#include "sources/superchip.h"
 #include "sources/sysfs.h"
 
 namespace picojoule {
@@ -59,7 +60,7 @@ class Chips {
         : root_(environment.sysfs_root + "/class/hwmon/"),
           rapl_(sysfs::exists(environment.sysfs_root + "/class/powercap/intel-rapl:0") ||
                 sysfs::exists(environment.sysfs_root + "/bus/event_source/devices/power")),
-          nvidia_(!sysfs::names(environment.procfs_root + "/driver/nvidia/gpus").empty()) {}
+          superchip_(gpu_counts_cpu(environment)) {}
 
     Discovery discover() {
         for (const std::string& entry : sysfs::names(root_)) add_chip(root_ + entry);
@@ -204,23 +205,22 @@ class Chips {
             }
         } else if (const auto socket = number_after(label, "Grace Power Socket ")) {
             c.domain = "cpu:" + *socket + "/grace";
-            c.in_total = !nvidia_;
+            c.in_total = !superchip_;
             c.note =
                 "everything that runs on this socket, other programs too; contains \"CPU Power "
                 "Socket " +
                 *socket + "\"";
-            // GH200: the GPU's energy counter is that of the module, this socket included.
-            if (nvidia_) c.note += "; the GPU's own counter may contain it: not in the total";
+            if (superchip_) c.note += "; the GPU's own counter contains it: not in the total";
         } else if (number_after(label, "CPU Power Socket ")) {
             c.note = "part of \"Grace Power Socket\": not in the total";
-        } else if (number_after(label, "Module Power Socket ")) {
+        } else if (number_after(label, kModuleMeter)) {
             c.note = "contains the GPU and \"Grace Power Socket\": not in the total";
         }
     }
 
     std::string root_;
     bool rapl_;
-    bool nvidia_;  // NVIDIA's driver runs a GPU here
+    bool superchip_;
     Discovery found_;
     std::map<std::string, unsigned> seen_;
     std::set<std::string> cards_;  // those of which a sensor is in the total already

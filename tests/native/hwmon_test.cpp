@@ -124,10 +124,15 @@ TEST_CASE("hwmon: a second meter of one socket does not count twice") {
 TEST_CASE("hwmon: where NVIDIA's driver counts the module, Grace's socket leaves the total") {
     FakeTree tree;
     grace(tree, kHwmon + "hwmon1", "Grace Power Socket 0", "200000000");
+    CHECK(find_in(discover(tree), "cpu:0/grace")->in_total);
+    grace(tree, kHwmon + "hwmon2", "Module Power Socket 0", "500000000");
+    CHECK(find_in(discover(tree), "cpu:0/grace")->in_total);  // no GPU that is measured
     tree.write("proc/driver/nvidia/gpus/0009:01:00.0/information", "Model: GH200\n");
     const Discovery found = discover(tree);
     REQUIRE(find_in(found, "cpu:0/grace") != nullptr);
     CHECK_FALSE(find_in(found, "cpu:0/grace")->in_total);
+    const Discovery estimate = factory("cpu_estimate").discover(tree.environment());
+    CHECK_FALSE(estimate.sources.at(0)->channels()[0].in_total);
 }
 
 TEST_CASE("hwmon: AMD's cards are GPUs, its processors with graphics are not identified") {
