@@ -37,6 +37,7 @@
 #include "base/clock.h"
 #include "base/unique_fd.h"
 #include "sources/source.h"
+#include "sources/superchip.h"
 
 namespace picojoule {
 namespace {
@@ -265,6 +266,10 @@ class CpuEstimate final : public Source {
         channel_.latched = false;
         channel_.unit = watts * 1e-9;
         channel_.gain_std = gain_std;
+        if (gpu_counts_cpu(environment)) {
+            channel_.in_total = false;
+            channel_.note += "; the GPU's own counter contains the CPU: not in the total";
+        }
     }
 
     [[nodiscard]] std::span<const Channel> channels() const noexcept override {

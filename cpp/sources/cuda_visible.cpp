@@ -63,7 +63,7 @@ std::optional<std::vector<std::size_t>> cuda_order(std::span<const Board> boards
 struct Entry {
     std::size_t board{};
     std::string slice;  // of MIG; empty: the whole board
-    bool operator==(const Entry&) const = default;
+    bool numbered{};
 };
 
 std::optional<Entry> resolve(const std::string& text, std::span<const Board> boards,
@@ -84,7 +84,7 @@ std::optional<Entry> resolve(const std::string& text, std::span<const Board> boa
         return board ? std::optional(Entry{*board, {}}) : std::nullopt;
     }
     const auto ordinal = number(text);
-    return ordinal && *ordinal < order.size() ? std::optional(Entry{order[*ordinal], {}})
+    return ordinal && *ordinal < order.size() ? std::optional(Entry{order[*ordinal], {}, true})
                                               : std::nullopt;
 }
 
@@ -167,35 +167,40 @@ Selection select(std::span<const Board> boards, const Process& process,
         return chosen;
     }
 
-    const auto order = cuda_order(boards, process);
+    // Where only CUDA knows the order, any will do to see which numbers are valid or come twice,
+    // and numbers that name every board name the same boards in every order.
+    const auto known = cuda_order(boards, process);
+    const auto order = known.value_or(every(boards));
     std::vector<Entry> entries;
     for (const std::string& text : texts) {
-        // A number that no order could make valid ends the list just the same.
-        const auto ordinal = number(text);
-        if (!order && ordinal && *ordinal < boards.size()) {
-            chosen.ambiguous = true;
-            chosen.boards = every(boards);
-            chosen.slices.clear();
-            return chosen;
-        }
-        const auto entry =
-            resolve(text, boards, order.value_or(std::vector<std::size_t>{}), board_of_slice);
+        const auto entry = resolve(text, boards, order, board_of_slice);
         if (!entry) {
             chosen.stopped_at = text;
             break;
         }
-        if (std::ranges::find(entries, *entry) != entries.end()) return {};  // named twice: none
+        const bool twice = std::ranges::any_of(entries, [&](const Entry& e) {
+            return e.board == entry->board && e.slice == entry->slice &&
+                   (known || e.numbered == entry->numbered);
+        });
+        if (twice) return {};  // CUDA then sees none
         entries.push_back(*entry);
     }
+    const auto numbers = std::ranges::count_if(entries, &Entry::numbered);
+    if (!known && numbers > 0 && static_cast<std::size_t>(numbers) < boards.size()) {
+        chosen.ambiguous = true;
+        chosen.boards = every(boards);
+        return chosen;
+    }
     for (const Entry& e : entries) add_once(chosen.boards, e.board);
+    std::ranges::sort(chosen.boards);
     for (const std::size_t board : chosen.boards) {
-        if (std::ranges::none_of(
-                entries, [&](const Entry& e) { return e.board == board && e.slice.empty(); })) {
-            chosen.slices.push_back(board);
+        const auto of_board = [board](const Entry& e) { return e.board == board; };
+        const auto first = std::ranges::find_if(entries, of_board);
+        if (std::ranges::none_of(entries,
+                                 [&](const Entry& e) { return of_board(e) && e.slice.empty(); })) {
+            chosen.slices.push_back({board, first->slice});
         }
     }
-    std::ranges::sort(chosen.boards);
-    std::ranges::sort(chosen.slices);
     return chosen;
 }
 

@@ -31,11 +31,18 @@ struct Process {
     static Process here();
 };
 
+// A board of which only a MIG slice was named, and how.
+struct Slice {
+    std::size_t board{};
+    std::string name;
+    bool operator==(const Slice&) const = default;
+};
+
 struct Selection {
     std::vector<std::size_t> boards;  // places in the list given, ascending, each once
-    std::vector<std::size_t> slices;  // those of them of which only a MIG slice was named
-    bool ambiguous{};                 // numbers were given, and which boards they mean is unknown
-    std::string stopped_at;           // the entry at which CUDA stops reading, where there is one
+    std::vector<Slice> slices;  // ascending, each board once; CUDA takes the first it is given
+    bool ambiguous{};           // numbers were given, and which boards they mean is unknown
+    std::string stopped_at;     // the entry at which CUDA stops reading, where there is one
 };
 
 // The board that holds the MIG slice of that UUID.

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "base/clock.h"
+#include "sources/superchip.h"
 #include "sources/sysfs.h"
 
 namespace picojoule {
@@ -48,6 +49,8 @@ std::vector<Sensor> sensors_in(const std::string& directory) {
             sensors.push_back({file, index, energy ? Quantity::energy : Quantity::power, average});
         }
     }
+    std::ranges::stable_partition(sensors,
+                                  [](const Sensor& s) { return s.quantity == Quantity::energy; });
     return sensors;
 }
 
@@ -56,7 +59,8 @@ class Chips {
     explicit Chips(const Environment& environment)
         : root_(environment.sysfs_root + "/class/hwmon/"),
           rapl_(sysfs::exists(environment.sysfs_root + "/class/powercap/intel-rapl:0") ||
-                sysfs::exists(environment.sysfs_root + "/bus/event_source/devices/power")) {}
+                sysfs::exists(environment.sysfs_root + "/bus/event_source/devices/power")),
+          superchip_(gpu_counts_cpu(environment)) {}
 
     Discovery discover() {
         for (const std::string& entry : sysfs::names(root_)) add_chip(root_ + entry);
@@ -146,7 +150,11 @@ class Chips {
                     kNsPerMs;
             }
         }
-        identify(chip, label, c);
+        if (is_graphics(chip)) {
+            identify_graphics(chip, directory, label, c);
+        } else {
+            identify(chip, label, c);
+        }
         if (const unsigned copy = ++seen_[c.domain]; copy > 1) {
             c.domain.append("#").append(std::to_string(copy));
             c.in_total = false;
@@ -154,7 +162,36 @@ class Chips {
         return c;
     }
 
-    // The few that are known.
+    static bool is_graphics(const std::string& chip) {
+        // The tiles of an Intel card are chips of their own, "i915_gt0", and are left unidentified.
+        return chip == "amdgpu" || chip == "i915" || chip == "xe";
+    }
+
+    // Cards that are a GPU and nothing else. One sensor of a card counts; a counter before a gauge.
+    void identify_graphics(const std::string& chip, const std::string& directory,
+                           const std::string& label, Channel& c) {
+        // amdgpu drives integrated graphics too, whose sensor is that of the whole processor. The
+        // third byte of its metrics tells them apart: 1 for cards, 2 and 3 for processors. Intel's
+        // drivers have these files for cards only.
+        if (chip == "amdgpu" && sysfs::byte(directory + "/device/gpu_metrics", 2) != 1) {
+            c.note = "perhaps a whole processor, graphics and CPU together: not in the total";
+            return;
+        }
+        const std::string card =
+            directory.substr(root_.size(), directory.find('/', root_.size()) - root_.size());
+        c.domain = "gpu:" + card;
+        c.device = chip + " graphics card " + label;
+        c.in_total = cards_.insert(card).second;
+        c.note = "everything that runs on this GPU, other programs too";
+        if (!c.in_total) {
+            c.domain.append("/").append(label);
+            c.note += "; a second sensor of one card: not in the total";
+        } else if (c.quantity == Quantity::power) {
+            c.note += "; no energy counter: power readings, summed over time";
+        }
+    }
+
+    // The few others that are known.
     void identify(const std::string& chip, const std::string& label, Channel& c) const {
         if (chip == "amd_energy" && c.quantity == Quantity::energy) {
             c.update_period_ns = kNsPerMs;
@@ -168,22 +205,25 @@ class Chips {
             }
         } else if (const auto socket = number_after(label, "Grace Power Socket ")) {
             c.domain = "cpu:" + *socket + "/grace";
-            c.in_total = true;
+            c.in_total = !superchip_;
             c.note =
                 "everything that runs on this socket, other programs too; contains \"CPU Power "
                 "Socket " +
                 *socket + "\"";
+            if (superchip_) c.note += "; the GPU's own counter contains it: not in the total";
         } else if (number_after(label, "CPU Power Socket ")) {
             c.note = "part of \"Grace Power Socket\": not in the total";
-        } else if (number_after(label, "Module Power Socket ")) {
+        } else if (number_after(label, kModuleMeter)) {
             c.note = "contains the GPU and \"Grace Power Socket\": not in the total";
         }
     }
 
     std::string root_;
     bool rapl_;
+    bool superchip_;
     Discovery found_;
     std::map<std::string, unsigned> seen_;
+    std::set<std::string> cards_;  // those of which a sensor is in the total already
 };
 
 }  // namespace

@@ -1,9 +1,11 @@
 // NVIDIA boards: energy counter and power of each, in one NVML call a poll.
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -27,6 +29,9 @@ struct Gauge {
     std::int64_t period_ns{};
 };
 
+constexpr std::chrono::milliseconds kFirstTick{250};  // no known sensor is slower
+constexpr const char* kOpenDevices = "sudo chmod a+rw /dev/nvidia*";
+
 struct Board {
     Device handle{};
     unsigned index{};
@@ -39,10 +44,11 @@ struct Board {
 };
 
 // The same measurements: on A100 and H100 the instant reading covers 25 of each 100 ms, on Pascal
-// and Volta 10 of 20.
+// and Volta 10 of 20, on GA10x and AD10x all of the 100.
 Gauge instant_gauge(const Board& board) {
     if (board.architecture == kHopper || board.ga100) return {25 * kMs, 100 * kMs};
     if (board.architecture == kPascal || board.architecture == kVolta) return {10 * kMs, 20 * kMs};
+    if (board.architecture == kAmpere || board.architecture == kAda) return {100 * kMs, 100 * kMs};
     return {};
 }
 Gauge average_gauge(const Board& board) {
@@ -71,10 +77,11 @@ enum class Way : std::uint8_t { fields, energy_call, power_call };
 
 class BoardMeter final : public Source {
   public:
-    BoardMeter(const Api& api, Device handle, Way way, std::vector<FieldValue> fields,
+    BoardMeter(const Api& api, const Board& board, Way way, std::vector<FieldValue> fields,
                std::vector<Channel> channels)
         : api_(api),
-          handle_(handle),
+          handle_(board.handle),
+          uuid_(board.uuid),
           way_(way),
           fields_(std::move(fields)),
           channels_(std::move(channels)) {}
@@ -94,6 +101,7 @@ class BoardMeter final : public Source {
             last_ = api_.power_usage(handle_, &mw);
             values[0] = {mw, last_ == kSuccess};
         }
+        if (last_ == kUninitialized) start_again();
         return status_of(last_);
     }
 
@@ -102,6 +110,15 @@ class BoardMeter final : public Source {
     }
 
   private:
+    // Someone else in this process shut NVML down more often than they had started it. The next
+    // read works again.
+    void start_again() noexcept {
+        if (api_.init() != kSuccess || api_.by_uuid == nullptr) return;
+        if (Device handle = nullptr; api_.by_uuid(uuid_.c_str(), &handle) == kSuccess) {
+            handle_ = handle;
+        }
+    }
+
     int read_fields(std::span<RawValue> values) noexcept {
         for (FieldValue& f : fields_) f.status = kUnknown;
         const int status =
@@ -121,6 +138,7 @@ class BoardMeter final : public Source {
 
     const Api& api_;  // lives as long as the process
     Device handle_;
+    std::string uuid_;
     Way way_;
     std::vector<FieldValue> fields_;  // as many as channels, in their order
     std::vector<Channel> channels_;
@@ -148,12 +166,12 @@ Answers probe_fields(const Api& api, const Board& board) {
     Answers answers;
     if (api.field_values == nullptr) return answers;
     const auto answered = [&](std::vector<FieldValue> asked) {
-        const int status =
-            api.field_values(board.handle, static_cast<int>(asked.size()), asked.data());
-        answers.status = status;
+        answers.status = kSuccess;
         std::vector<FieldValue> good;
-        for (const FieldValue& f : asked) {
-            if (status != kSuccess) break;
+        for (FieldValue& f : asked) {
+            // One by one: where the driver knows one of them not, it may refuse them all.
+            const int status = api.field_values(board.handle, 1, &f);
+            if (status != kSuccess) f.status = status;
             if (f.status != kSuccess) {
                 if (answers.status == kSuccess) answers.status = f.status;
             } else if (f.scope != kScopeMemory || f.whole() != 0) {  // no memory sensor: reads 0
@@ -221,7 +239,19 @@ void open_board(const Api& api, const Board& board, std::string note, const std:
     common.unit = kMilli;
     common.gain_std = kGainStd;
 
+    // A virtual GPU may answer everything, and always 0. A board whose driver was not loaded before
+    // we came says 0 as well, until its first tick.
+    const auto is_zero = [](const FieldValue& f) { return f.whole() == 0; };
     Answers answers = probe_fields(api, board);
+    if (!answers.fields.empty() && std::ranges::all_of(answers.fields, is_zero)) {
+        std::this_thread::sleep_for(kFirstTick);
+        answers = probe_fields(api, board);
+        if (std::ranges::all_of(answers.fields, is_zero)) {
+            found.findings.push_back({Finding::State::absent, domain + " " + common.device,
+                                      "says 0 for its energy and its power", ""});
+            return;
+        }
+    }
     if (answers.module) note = joined(note, "whole module: the joules of its CPU are among them");
     common.note = note;
 
@@ -250,13 +280,12 @@ void open_board(const Api& api, const Board& board, std::string note, const std:
 
     const std::string subject = domain + " " + common.device;
     if (channels.empty()) {
-        const bool denied = refusal == kNoPermission;
         found.findings.push_back(
             {refusal == kNotSupported ? Finding::State::absent : Finding::State::refused, subject,
              "tells neither energy nor power: " + words(api, refusal),
-             denied                  ? "sudo usermod -aG $(stat -c %G /dev/nvidiactl) $USER"
-             : refusal == kGpuIsLost ? "sudo reboot"
-                                     : ""});
+             refusal == kNoPermission ? kOpenDevices
+             : refusal == kGpuIsLost  ? "sudo reboot"
+                                      : ""});
         return;
     }
     // Without a counter the joules are those of the first gauge, summed.
@@ -273,8 +302,8 @@ void open_board(const Api& api, const Board& board, std::string note, const std:
     if (!note.empty()) why += "; " + note;
     found.findings.push_back({Finding::State::works, subject, why, ""});
     if (way != Way::fields) answers.fields.clear();
-    found.sources.push_back(std::make_unique<BoardMeter>(
-        api, board.handle, way, std::move(answers.fields), std::move(channels)));
+    found.sources.push_back(std::make_unique<BoardMeter>(api, board, way, std::move(answers.fields),
+                                                         std::move(channels)));
 }
 
 template <class Call>
@@ -321,8 +350,10 @@ Finding refused_start(const Api& api, int status) {
         why = "the NVIDIA driver is not loaded, or this container was given no GPU";
         remedy = "sudo modprobe nvidia";
     } else if (status == kNoPermission) {
-        why = "this user may not open the NVIDIA device files";
-        remedy = "sudo usermod -aG $(stat -c %G /dev/nvidiactl) $USER";
+        why =
+            "this user may not open the NVIDIA device files; the command lasts until the driver "
+            "is loaded again";
+        remedy = kOpenDevices;
     } else if (status == kVersionMismatch) {
         why = "the NVIDIA driver in the kernel and its library are of different versions";
         remedy = "sudo reboot";
@@ -415,9 +446,12 @@ Discovery discover(const Environment&) {
                                   ""});
     }
     if (chosen.boards.empty()) {
+        const std::string& end = chosen.stopped_at;
+        const bool meant = end.empty() || end == "-1" || end == "NoDevFiles";
         found.findings.push_back({Finding::State::absent, "CUDA_VISIBLE_DEVICES",
                                   "its value (" + process.visible_devices.value_or("") +
-                                      ") hides every GPU from this process",
+                                      ") hides every GPU from this process" +
+                                      (meant ? "" : ": '" + end + "' names no board here"),
                                   "unset CUDA_VISIBLE_DEVICES"});
         return found;
     }
@@ -426,11 +460,13 @@ Discovery discover(const Environment&) {
         driver[0] = '\0';
     }
     for (const std::size_t i : chosen.boards) {
-        const bool slice =
-            boards[i].sliced || std::ranges::find(chosen.slices, i) != chosen.slices.end();
-        open_board(*api, boards[i],
-                   joined(doubt, slice ? "whole board; this process sees one MIG slice" : ""),
-                   driver, found);
+        const auto named = std::ranges::find(chosen.slices, i, &cuda_visible::Slice::board);
+        std::string note;
+        if (boards[i].sliced || named != chosen.slices.end()) {
+            note = "whole board; this process sees one MIG slice";
+            if (named != chosen.slices.end()) note += " (" + named->name + ")";
+        }
+        open_board(*api, boards[i], joined(doubt, note), driver, found);
     }
     return found;
 }

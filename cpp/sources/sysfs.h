@@ -44,6 +44,15 @@ inline std::optional<std::uint64_t> number(const std::string& path) {
     return value;
 }
 
+// One byte of a binary file.
+inline std::optional<unsigned char> byte(const std::string& path, std::streamoff at) {
+    std::ifstream file(path, std::ios::binary);
+    file.seekg(at);
+    const auto value = file.get();
+    if (!file) return std::nullopt;
+    return static_cast<unsigned char>(value);
+}
+
 // Names in a directory, those with numbers in the order of the numbers.
 inline std::vector<std::string> names(const std::string& directory) {
     std::vector<std::string> found;

@@ -8,19 +8,24 @@
 // stay as they are, and the energy counters go on.
 //
 //   gpus=1          boards
-//   wave=square     square | const (const is hi for ever)
-//   lo=70 hi=600    watts;  period_ms=130 duty=0.5: hi first, then lo; a period begins at time 0
+//   wave=square     square | const (const is hi for ever) | steps
+//   lo=70 hi=600    watts;  period_ms=130 duty=0.5: hi first, then lo
+//   wave_phase_ms=0 a period begins at this time
+//   steps=12.5:300,13:80   watts from these times on, ascending, in s of CLOCK_MONOTONIC; lo before
 //   scale=1         factor on the watts of each board (list; the last repeats)
 //   tick_ms=100     the sensor publishes at phase + k * tick + jitter(k)
 //   phase_us=0      (list, by board)
 //   jitter_us=0     standard deviation, by hash of k and board; at most 0.45 tick
+//   publish_us=0    a tick's values are shown so long after it
 //   missed=0        probability, by hash of k and board, that tick k is skipped
 //   latency_us=20   busy time of each device call: half before the value is taken, half after
+//   sleep_us=0      idle time of each device call, before the rest
 //   window_ms=25    boxcar of the instant power, before its tick;  average_ms=1000: of the average
 //   usage=average   what nvmlDeviceGetPowerUsage tells: average | instant | none
 //   energy_call=1   0: nvmlDeviceGetTotalEnergyConsumption is not supported
 //   fields=83,186,185,185/2   what nvmlDeviceGetFieldValues knows, as id or id/scope
 //   fields_error=0  what nvmlDeviceGetFieldValues returns as a whole
+//   field_error=186:15,83:4   what single fields return, as id:status
 //   memory_share=0.2  part of the power that scope MEMORY tells;  module_w=80: what MODULE adds
 //   wrap=0          modulus of the energy counter, mJ
 //   init_error=0    what nvmlInit_v2 returns
@@ -29,7 +34,7 @@
 //   uuids= names= pci=   lists, by board;  mig=0:MIG-uuid,0:MIG-uuid   slices, as board:uuid
 //   driver=580.00
 //
-// Time 0 is that of CLOCK_MONOTONIC. Everything is a closed form of time: no thread, no state.
+// A script "@path" is read from that file. Time 0 is that of CLOCK_MONOTONIC. Everything is a closed form of time: no thread, no state.
 #define _GNU_SOURCE
 #include <math.h>
 #include <pthread.h>
@@ -52,7 +57,7 @@ enum {
     INSUFFICIENT_SIZE = 7,
     GPU_IS_LOST = 15,
 };
-enum { kBoards = 16, kSlices = 64, kFields = 32, kText = 96 };
+enum { kBoards = 16, kSlices = 64, kFields = 32, kText = 96, kSteps = 64 };
 
 typedef struct {
     unsigned fieldId, scopeId;
@@ -74,10 +79,15 @@ typedef struct {
 } PciInfo;
 
 typedef struct {
-    int gpus, square, usage, energy_call, fields_error, init_error, arch, slices, fields;
+    int gpus, wave, usage, energy_call, fields_error, init_error, arch, slices, fields;
+    int steps, field_errors;
     double lo, hi, duty, jitter_ns, missed, latency_us, memory_share, module_w;
     double lost_at_s, denied_at_s, denied_until_s, reset_at_s;  // NaN: never
-    int64_t period_ns, tick_ns, window_ns, average_ns;
+    int64_t period_ns, tick_ns, window_ns, average_ns, wave_phase_ns, publish_ns, sleep_ns;
+    int64_t step_ns[kSteps];
+    double step_w[kSteps];
+    unsigned failing_field[kFields];
+    int failing_status[kFields];
     unsigned long long wrap;
     unsigned pci_device;
     double scale[kBoards], phase_us[kBoards];
@@ -89,6 +99,8 @@ typedef struct {
     int64_t configured_ns;  // the times above count from here
     int64_t zero_ns;        // the energy counters count from here
 } Config;
+
+enum { SQUARE, CONSTANT, STEPS };
 
 static pthread_rwlock_t g_lock = PTHREAD_RWLOCK_INITIALIZER;
 static Config g;  // under g_lock
@@ -108,7 +120,7 @@ static int64_t now_ns(void) {
 static void defaults(Config* c) {
     memset(c, 0, sizeof *c);
     c->gpus = 1;
-    c->square = 1;
+    c->wave = SQUARE;
     c->usage = 1;
     c->energy_call = 1;
     c->arch = 9;
@@ -163,7 +175,10 @@ static void set(Config* c, const char* key, char* value) {
 #define IS(k) (strcmp(key, k) == 0)
     char* rest = NULL;
     if (IS("gpus")) c->gpus = atoi(value) > kBoards ? kBoards : atoi(value);
-    else if (IS("wave")) c->square = strcmp(value, "const") != 0;
+    else if (IS("wave")) c->wave = value[0] == 'c' ? CONSTANT : value[1] == 't' ? STEPS : SQUARE;
+    else if (IS("wave_phase_ms")) c->wave_phase_ns = from_ms(value);
+    else if (IS("publish_us")) c->publish_ns = from_ms(value) / 1000;
+    else if (IS("sleep_us")) c->sleep_ns = from_ms(value) / 1000;
     else if (IS("lo")) c->lo = strtod(value, NULL);
     else if (IS("hi")) c->hi = strtod(value, NULL);
     else if (IS("duty")) c->duty = strtod(value, NULL);
@@ -201,6 +216,22 @@ static void set(Config* c, const char* key, char* value) {
             c->field_id[c->fields] = (unsigned)strtoul(f, &scope, 10);
             c->field_scope[c->fields] = *scope == '/' ? (unsigned)atoi(scope + 1) : 0;
         }
+    } else if (IS("steps")) {
+        c->steps = 0;
+        for (char* s = strtok_r(value, ",", &rest); s != NULL && c->steps < kSteps;
+             s = strtok_r(NULL, ",", &rest), ++c->steps) {
+            char* watts = NULL;
+            c->step_ns[c->steps] = llround(strtod(s, &watts) * 1e9);
+            c->step_w[c->steps] = *watts == ':' ? strtod(watts + 1, NULL) : 0;
+        }
+    } else if (IS("field_error")) {
+        c->field_errors = 0;
+        for (char* f = strtok_r(value, ",", &rest); f != NULL && c->field_errors < kFields;
+             f = strtok_r(NULL, ",", &rest), ++c->field_errors) {
+            char* status = NULL;
+            c->failing_field[c->field_errors] = (unsigned)strtoul(f, &status, 10);
+            c->failing_status[c->field_errors] = *status == ':' ? atoi(status + 1) : 999;
+        }
     } else if (IS("mig")) {
         c->slices = 0;
         for (char* s = strtok_r(value, ",", &rest); s != NULL && c->slices < kSlices;
@@ -216,8 +247,23 @@ static void set(Config* c, const char* key, char* value) {
 #undef IS
 }
 
+static char* read_script(const char* path) {
+    FILE* file = fopen(path, "r");
+    if (file == NULL) {
+        fprintf(stderr, "fake_nvml: no script '%s'\n", path);
+        abort();
+    }
+    char* text = calloc(1, 65536);
+    if (fread(text, 1, 65535, file) == 0) text[0] = 0;
+    fclose(file);
+    for (char* c = text; *c != 0; ++c)
+        if (*c == '\n') *c = ';';
+    return text;
+}
+
 void fake_nvml_configure(const char* script) {
-    char* text = strdup(script == NULL ? "" : script);
+    char* text = script != NULL && script[0] == '@' ? read_script(script + 1)
+                                                    : strdup(script == NULL ? "" : script);
     Config c;
     pthread_rwlock_wrlock(&g_lock);
     const int keep = strstr(text, "keep=1") != NULL;
@@ -249,9 +295,17 @@ __attribute__((constructor)) static void from_environment(void) {
 // Joules of a board from time 0 to t.
 static long double joules_to(const Config* c, int gpu, int64_t t) {
     long double watt_ns;
-    if (!c->square) {
+    if (c->wave == CONSTANT) {
         watt_ns = (long double)c->hi * (long double)t;
+    } else if (c->wave == STEPS) {
+        const int64_t first = c->steps > 0 && c->step_ns[0] < t ? c->step_ns[0] : t;
+        watt_ns = (long double)c->lo * (long double)first;
+        for (int i = 0; i < c->steps && c->step_ns[i] < t; ++i) {
+            const int64_t end = i + 1 < c->steps && c->step_ns[i + 1] < t ? c->step_ns[i + 1] : t;
+            watt_ns += (long double)c->step_w[i] * (long double)(end - c->step_ns[i]);
+        }
     } else {
+        t -= c->wave_phase_ns;
         int64_t whole = t / c->period_ns, part = t % c->period_ns;
         if (part < 0) part += c->period_ns, --whole;
         const int64_t high = llround((double)c->period_ns * c->duty), low = c->period_ns - high;
@@ -294,7 +348,9 @@ static int64_t tick_at(const Config* c, int gpu, int64_t k) {
     return t;
 }
 
+// The last tick whose values are shown at time t.
 static int64_t last_tick(const Config* c, int gpu, int64_t t) {
+    t -= c->publish_ns;
     int64_t k = (t - (int64_t)llround(c->phase_us[gpu] * 1e3)) / c->tick_ns + 1;
     while (tick_at(c, gpu, k) > t || (c->missed > 0 && hashed(gpu, k, 3) < c->missed)) --k;
     return k;
@@ -322,11 +378,13 @@ static unsigned power_mw(const Config* c, int gpu, int64_t now, int64_t window) 
 
 static int board_or_zero(int gpu) { return gpu < 0 || gpu >= kBoards ? 0 : gpu; }
 
-// Joules of one board between two instants of CLOCK_MONOTONIC.
+// Joules of one board (-1: of all) between two instants of CLOCK_MONOTONIC.
 double fake_nvml_true_energy_j(int gpu, long long begin_ns, long long end_ns) {
-    gpu = board_or_zero(gpu);
     pthread_rwlock_rdlock(&g_lock);
-    const double j = (double)(joules_to(&g, gpu, end_ns) - joules_to(&g, gpu, begin_ns));
+    const int first = gpu < 0 ? 0 : board_or_zero(gpu), end = gpu < 0 ? g.gpus : first + 1;
+    double j = 0;
+    for (int i = first; i < end; ++i)
+        j += (double)(joules_to(&g, i, end_ns) - joules_to(&g, i, begin_ns));
     pthread_rwlock_unlock(&g_lock);
     return j;
 }
@@ -399,7 +457,12 @@ static int enter(Call* call, const void* device) {
     pthread_rwlock_rdlock(&g_lock);
     call->c = g;
     pthread_rwlock_unlock(&g_lock);
-    spin_until(begin + llround(call->c.latency_us * 500));
+    if (call->c.sleep_ns > 0) {
+        const struct timespec pause = {call->c.sleep_ns / 1000000000,
+                                       call->c.sleep_ns % 1000000000};
+        nanosleep(&pause, NULL);
+    }
+    spin_until(begin + call->c.sleep_ns + llround(call->c.latency_us * 500));
     call->now = now_ns();
     call->slice = -1;
     call->gpu = index_of(device);
@@ -576,7 +639,9 @@ int nvmlDeviceGetFieldValues(void* device, int count, FieldValue* values) {
         v->latencyUsec = (long long)c->latency_us;
         v->value.ull = 0;
         v->nvmlReturn = known ? OK : NOT_SUPPORTED;
-        if (!known) continue;
+        for (int f = 0; f < c->field_errors; ++f)
+            if (c->failing_field[f] == v->fieldId) v->nvmlReturn = c->failing_status[f];
+        if (v->nvmlReturn != OK) continue;
         if (v->fieldId == 83) {
             v->valueType = 3;  // unsigned long long
             v->value.ull = energy_mj(c, call.gpu, call.now);

@@ -10,6 +10,7 @@ using namespace picojoule::cuda_visible;
 namespace {
 
 using Places = std::vector<std::size_t>;
+using Slices = std::vector<Slice>;
 
 // As NVML lists them; the third sits on the lowest PCI address.
 const std::vector<Board> kAlike = {{"GPU-aaaa1111-00", "H100", 20},
@@ -86,11 +87,12 @@ TEST_CASE("cuda_visible: UUIDs, whole or by a prefix that is unique") {
 TEST_CASE("cuda_visible: a MIG slice stands for its board") {
     const auto chosen = pick(kMixed, "MIG-1");
     CHECK(chosen.boards == Places{1});
-    CHECK(chosen.slices == Places{1});
-    CHECK(pick(kMixed, "MIG-1,MIG-2").boards == Places{1});
+    CHECK(chosen.slices == Slices{{1, "MIG-1"}});
+    CHECK(pick(kMixed, "MIG-2,MIG-1").boards == Places{1});
+    CHECK(pick(kMixed, "MIG-2,MIG-1").slices == Slices{{1, "MIG-2"}});
     CHECK(pick(kMixed, "MIG-3").boards.empty());
     CHECK(pick(kMixed, "MIG-GPU-bbbb3333-00/1/0").boards == Places{2});
-    CHECK(pick(kMixed, "MIG-GPU-bbbb3333-00/1/0").slices == Places{2});
+    CHECK(pick(kMixed, "MIG-GPU-bbbb3333-00/1/0").slices == Slices{{2, "MIG-GPU-bbbb3333-00/1/0"}});
     CHECK(pick(kMixed, "MIG-GPU-bbbb3333-00").boards.empty());
     CHECK(pick(kMixed, "MIG-GPU-cccc/1/0").boards.empty());
     CHECK(pick(kMixed, "GPU-bbbb3333-00").slices.empty());
@@ -104,6 +106,13 @@ TEST_CASE("cuda_visible: numbers of unlike boards are ambiguous until CUDA runs"
     CHECK(chosen.boards == Places{0, 1, 2});
     CHECK(pick(kMixed, "GPU-b,0").ambiguous);
     CHECK_FALSE(pick(kMixed, "-1,0").ambiguous);
+    // All of them, in whatever order; one of them twice.
+    CHECK_FALSE(pick(kMixed, "2,0,1").ambiguous);
+    CHECK(pick(kMixed, "2,0,1").boards == Places{0, 1, 2});
+    CHECK(pick(kMixed, "1,1").boards.empty());
+    CHECK_FALSE(pick(kMixed, "1,1").ambiguous);
+    CHECK(pick(kMixed, "GPU-aaaa1111,0").ambiguous);
+    CHECK(pick(kMixed, "0,1,7").ambiguous);
 
     const auto told = pick(kMixed, "1", "", {{"GPU-aaaa2222-00"}});
     CHECK_FALSE(told.ambiguous);

@@ -121,6 +121,67 @@ TEST_CASE("hwmon: a second meter of one socket does not count twice") {
     CHECK_FALSE(find_in(found, "cpu:0/grace#2")->in_total);
 }
 
+TEST_CASE("hwmon: where NVIDIA's driver counts the module, Grace's socket leaves the total") {
+    FakeTree tree;
+    grace(tree, kHwmon + "hwmon1", "Grace Power Socket 0", "200000000");
+    CHECK(find_in(discover(tree), "cpu:0/grace")->in_total);
+    grace(tree, kHwmon + "hwmon2", "Module Power Socket 0", "500000000");
+    CHECK(find_in(discover(tree), "cpu:0/grace")->in_total);  // no GPU that is measured
+    tree.write("proc/driver/nvidia/gpus/0009:01:00.0/information", "Model: GH200\n");
+    const Discovery found = discover(tree);
+    REQUIRE(find_in(found, "cpu:0/grace") != nullptr);
+    CHECK_FALSE(find_in(found, "cpu:0/grace")->in_total);
+    const Discovery estimate = factory("cpu_estimate").discover(tree.environment());
+    CHECK_FALSE(estimate.sources.at(0)->channels()[0].in_total);
+}
+
+TEST_CASE("hwmon: AMD's cards are GPUs, its processors with graphics are not identified") {
+    FakeTree tree;
+    for (const char* chip : {"hwmon0", "hwmon1", "hwmon2"}) {
+        tree.write(kHwmon + chip + "/name", "amdgpu\n");
+        tree.write(kHwmon + chip + "/power1_average", "35000000\n");
+        tree.write(kHwmon + chip + "/power1_label", "PPT\n");
+    }
+    tree.write(kHwmon + "hwmon0/device/gpu_metrics", std::string("\x78\x00\x01\x03", 4));
+    tree.write(kHwmon + "hwmon1/device/gpu_metrics", std::string("\x80\x00\x02\x02", 4));
+    tree.write(kHwmon + "hwmon2/device/gpu_metrics", "x");
+    const Discovery found = discover(tree);
+    CHECK(found.sources.size() == 3);
+    const Channel* card = find_in(found, "gpu:hwmon0");
+    REQUIRE(card != nullptr);
+    CHECK(card->in_total);
+    CHECK(card->provenance == Provenance::modelled);
+    for (const char* domain : {"hwmon:amdgpu/PPT", "hwmon:amdgpu/PPT#2"}) {
+        REQUIRE(find_in(found, domain) != nullptr);
+        CHECK_FALSE(find_in(found, domain)->in_total);
+    }
+}
+
+TEST_CASE("hwmon: of an Intel card one counter is in the total") {
+    FakeTree tree;
+    tree.write(kHwmon + "hwmon4/name", "xe\n");
+    tree.write(kHwmon + "hwmon4/energy1_input", "7\n");
+    tree.write(kHwmon + "hwmon4/energy1_label", "card\n");
+    tree.write(kHwmon + "hwmon4/energy2_input", "5\n");
+    tree.write(kHwmon + "hwmon4/energy2_label", "pkg\n");
+    tree.write(kHwmon + "hwmon4/power1_input", "5000000\n");
+    tree.write(kHwmon + "hwmon5/name", "i915_gt0\n");
+    tree.write(kHwmon + "hwmon5/energy1_input", "5\n");
+    const Discovery found = discover(tree);
+    const Channel* card = find_in(found, "gpu:hwmon4");
+    REQUIRE(card != nullptr);
+    CHECK(card->in_total);
+    CHECK(card->quantity == Quantity::energy);
+    CHECK(card->provenance == Provenance::measured);
+    std::size_t in_total = 0;
+    for (const auto& source : found.sources) {
+        for (const Channel& c : source->channels()) in_total += c.in_total ? 1 : 0;
+    }
+    CHECK(in_total == 1);
+    CHECK(find_in(found, "gpu:hwmon4/pkg") != nullptr);
+    CHECK(find_in(found, "hwmon:i915_gt0/energy1") != nullptr);
+}
+
 TEST_CASE("hwmon: gauges of unknown contents are read and not counted") {
     FakeTree tree;
     tree.write(kHwmon + "hwmon0/name", "coretemp\n");

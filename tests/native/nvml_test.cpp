@@ -118,10 +118,10 @@ TEST_CASE("nvml: what is known of a sensor depends on the board") {
         const char* script;
         std::int64_t window_ns, period_ns;
     };
-    for (const Case& c :
-         {Case{"arch=7;pci_device=0x20b210de", 25'000'000, 100'000'000},
-          Case{"arch=7;pci_device=0x220410de", 0, 0}, Case{"arch=8", 0, 0}, Case{"arch=10", 0, 0},
-          Case{"arch=6", 0, 0}, Case{"arch=5", 10'000'000, 20'000'000}}) {
+    for (const Case& c : {Case{"arch=7;pci_device=0x20b210de", 25'000'000, 100'000'000},
+                          Case{"arch=7;pci_device=0x220410de", 100'000'000, 100'000'000},
+                          Case{"arch=8", 100'000'000, 100'000'000}, Case{"arch=10", 0, 0},
+                          Case{"arch=6", 0, 0}, Case{"arch=5", 10'000'000, 20'000'000}}) {
         CAPTURE(c.script);
         const Fake fake(c.script);
         const auto d = found();
@@ -298,6 +298,13 @@ TEST_CASE("nvml: other errors pass, and one field may fail alone") {
     CHECK(values[2].valid);
     fake.configure("keep=1;fields=");
     values_of(*d.sources[0], ReadStatus::retry);
+    fake.configure("field_error=83:4");
+    CHECK_FALSE(values_of(*d.sources[0])[0].valid);
+    CHECK(values_of(*d.sources[0])[1].valid);
+    fake.configure("field_error=83:4,185:4,186:4");
+    values_of(*d.sources[0], ReadStatus::denied);
+    fake.configure("field_error=186:15");
+    values_of(*d.sources[0], ReadStatus::gone);
 }
 
 TEST_CASE("nvml: the counter restarts with the driver") {
@@ -315,10 +322,29 @@ TEST_CASE("nvml: the counter restarts with the driver") {
     CHECK(drops == 1);
 }
 
+TEST_CASE("nvml: a board that only ever says 0 is not measured") {
+    const Fake fake("wave=const;hi=0;memory_share=0");
+    const auto d = found();
+    CHECK(d.sources.empty());
+    REQUIRE(d.findings.size() == 1);
+    CHECK(d.findings[0].state == Finding::State::absent);
+}
+
+TEST_CASE("nvml: survives that someone else shuts NVML down") {
+    const Fake fake("");
+    const auto d = found();
+    REQUIRE(d.sources.size() == 1);
+    auto* shutdown = fake.symbol<int()>("nvmlShutdown");
+    while (shutdown() == 0) {
+    }
+    values_of(*d.sources[0], ReadStatus::retry);
+    CHECK(values_of(*d.sources[0])[0].valid);
+}
+
 TEST_CASE("nvml: why it did not start") {
     for (const auto& [script, remedy] : {std::pair{"init_error=9", "sudo modprobe nvidia"},
                                          {"init_error=18", "sudo reboot"},
-                                         {"init_error=4", "usermod"},
+                                         {"init_error=4", "chmod"},
                                          {"init_error=999", "nvidia-smi"}}) {
         CAPTURE(script);
         const Fake fake(script);
@@ -359,7 +385,8 @@ TEST_CASE("nvml: a MIG slice is measured as its board") {
     auto d = found();
     REQUIRE(d.sources.size() == 1);
     CHECK(d.sources[0]->channels()[0].domain == "gpu:1");
-    CHECK(d.sources[0]->channels()[0].note == "whole board; this process sees one MIG slice");
+    CHECK(d.sources[0]->channels()[0].note ==
+          "whole board; this process sees one MIG slice (MIG-12)");
     CHECK(values_of(*d.sources[0])[0].valid);
 
     ::unsetenv("CUDA_VISIBLE_DEVICES");
@@ -400,6 +427,29 @@ TEST_CASE("fake nvml: the integral of its wave") {
     CHECK(fake.true_energy_j(0, 25 * ms, 100 * ms) == doctest::Approx(7.5));
     CHECK(fake.true_energy_j(0, 0, 1000 * ms) == doctest::Approx(200.0));
     CHECK(fake.true_energy_j(0, 1'000'000'000 * ms, 1'000'000'010 * ms) == doctest::Approx(5.0));
+}
+
+TEST_CASE("fake nvml: steps, phases, and all boards together") {
+    const long long s = 1'000'000'000;
+    {
+        const Fake fake("wave=steps;lo=50;steps=2:100,3:300,5:0;gpus=2;scale=1,2");
+        CHECK(fake.true_energy_j(0, 0, 2 * s) == doctest::Approx(100));
+        CHECK(fake.true_energy_j(0, s, 4 * s) == doctest::Approx(50 + 100 + 300));
+        CHECK(fake.true_energy_j(0, 4 * s, 9 * s) == doctest::Approx(300));
+        CHECK(fake.true_energy_j(1, s, 4 * s) == doctest::Approx(900));
+        CHECK(fake.true_energy_j(-1, s, 4 * s) == doctest::Approx(1350));
+    }
+    const Fake fake("lo=0;hi=100;period_ms=1000;duty=0.5;wave_phase_ms=250");
+    CHECK(fake.true_energy_j(0, 0, s / 4) == doctest::Approx(0));
+    CHECK(fake.true_energy_j(0, 0, s) == doctest::Approx(50));
+    CHECK(fake.true_energy_j(0, s / 4, s / 2) == doctest::Approx(25));
+}
+
+TEST_CASE("fake nvml: values are shown after their tick") {
+    const Fake fake("tick_ms=100;publish_us=30000");
+    CHECK(fake.tick_ns(0, 7) == 700'000'000);
+    CHECK(fake.last_tick_before(0, 729'999'999) == 6);
+    CHECK(fake.last_tick_before(0, 730'000'000) == 7);
 }
 
 TEST_CASE("fake nvml: a wrapping counter stays below its modulus") {
