@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -21,7 +24,7 @@ def windows(fake: FakeNvml, wave: str, tick_ms: int, seconds: float, n: int) -> 
     fake.configure(f"{WAVES[wave]};tick_ms={tick_ms};jitter_us=50;latency_us=20")
     errors, covered, widths = [], 0, []
     with pj.profile(sources=["nvml"]):
-        time.sleep(1.5)  # counters restart with each script: begin on settled ground
+        time.sleep(2.5)  # the counter restarts with the script: begin on settled ground
         profiles = []
         # Windows overlap: many at once, each at a random phase of the wave and of the sensor.
         starts = np.sort(rng.uniform(0, max(n * 0.12, 2.0), n))
@@ -65,11 +68,23 @@ def windows(fake: FakeNvml, wave: str, tick_ms: int, seconds: float, n: int) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--windows", type=int, default=100)
-    n = parser.parse_args().windows
-    fake = FakeNvml()
+    parser.add_argument("--windows", type=int, default=150)
+    parser.add_argument("--one", nargs=3, help="internal: wave, tick and seconds of one case")
+    args = parser.parse_args()
+    if args.one:
+        wave, tick, seconds = args.one
+        print(json.dumps(windows(FakeNvml(), wave, int(tick), float(seconds), args.windows)))
+        return
+    # A process for each case: no sensor changes its clock under a running sampler.
     rows = [
-        windows(fake, wave, tick, seconds, n)
+        json.loads(
+            subprocess.run(
+                [sys.executable, __file__, "--windows", str(args.windows)]
+                + ["--one", wave, str(tick), str(seconds)],
+                stdout=subprocess.PIPE,
+                check=True,
+            ).stdout
+        )
         for wave in WAVES
         for tick in (20, 100)
         for seconds in (0.2, 1.0, 5.0)

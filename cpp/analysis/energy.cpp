@@ -20,9 +20,9 @@ constexpr double kStepAtEdge = 1.05 / 0.95;
 // wave a little longer than a tick); the cautious end, since the two cannot be told apart
 // (aliasing).
 constexpr double kAliased = 0.55;
-// The two edges of an interval may err together: their stds add, times this, chosen on simulated
-// square waves such that 95 % intervals cover 95 % or more (tests/unit/test_energy.py).
-constexpr double kCoherent = 0.70;
+// Scale of that error, chosen on simulated square waves such that 95 % intervals cover 95 % or more
+// (tests/unit/test_energy.py): such errors are bounded, so less than a Gaussian's width will do.
+constexpr double kBounded = 0.71;
 // Prior of how far the power of a region differs from that of whatever shares its tick: even
 // spreading was off by 48 to 54 % a kernel in published simulations of such mixes.
 constexpr double kContrast = 0.5;
@@ -122,6 +122,33 @@ EnergyCurve::Edge EnergyCurve::edge(double at_ns) const {
     return e;
 }
 
+// How the two edges of an interval of `lag` windows err together where power repeats faster than
+// the ticks: 1 if independently, 2 if always in the same direction (an interval of half a beat).
+// Seen in the counter itself, whose deviation from a straight line repeats with the same beat.
+double EnergyCurve::coherence(std::size_t lag) const {
+    const std::size_t n = line_.size();
+    if (lag == 0 || n < lag + 12) return 2.0;
+    const double span = line_.time_ns[n - 1] - line_.time_ns[0];
+    const auto deviation = [&](std::size_t k) {
+        return line_.joules[k] - line_.joules[0] -
+               (line_.joules[n - 1] - line_.joules[0]) * (line_.time_ns[k] - line_.time_ns[0]) /
+                   span;
+    };
+    double mean = 0.0;
+    for (std::size_t k = 0; k < n; ++k) mean += deviation(k) / static_cast<double>(n);
+    double variance = 0.0;
+    for (std::size_t k = 0; k < n; ++k) {
+        const double d = deviation(k) - mean;
+        variance += d * d / static_cast<double>(n);
+    }
+    double moved = 0.0;
+    for (std::size_t k = 0; k + lag < n; ++k) {
+        const double d = deviation(k + lag) - deviation(k);
+        moved += d * d / static_cast<double>(n - lag);
+    }
+    return variance > 0.0 ? std::clamp(0.5 * moved / variance, 1.0, 2.0) : 2.0;
+}
+
 EnergyOf EnergyCurve::between(double from_ns, double to_ns, bool steps_at_edges) const {
     EnergyOf out;
     if (empty() || to_ns <= from_ns) {
@@ -135,7 +162,9 @@ EnergyOf EnergyCurve::between(double from_ns, double to_ns, bool steps_at_edges)
     out.joules = b.joules - a.joules;
     const double span_s = (to_ns - from_ns) * 1e-9;
     double resolved = (a.resolved + b.resolved) * (steps_at_edges ? kStepAtEdge : 1.0);
-    double unresolved = kCoherent * (a.unresolved + b.unresolved);
+    const bool matters = unresolved_ > 0.0 && !steps_at_edges;
+    double unresolved = kBounded * std::hypot(a.unresolved, b.unresolved) *
+                        std::sqrt(matters ? coherence(b.window - a.window) : 2.0);
     double noise2 = a.noise2 + b.noise2 + noise2_[b.window] - noise2_[a.window];
     if (a.window == b.window) {
         // Inside one tick: a share by time, and the rest of the tick may have been quite different.

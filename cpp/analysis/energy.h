@@ -47,6 +47,7 @@ class EnergyCurve {
         std::size_t window{};
     };
     [[nodiscard]] Edge edge(double at_ns) const;
+    [[nodiscard]] double coherence(std::size_t lag) const;
 
     Timeline line_;
     std::vector<double> watts_;     // of the window that ends at tick k

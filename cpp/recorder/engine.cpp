@@ -25,6 +25,9 @@ constexpr std::int64_t kLingerNs = 2 * kNsPerS;
 constexpr std::int64_t kReadyNs = 5 * kNsPerS;
 constexpr std::int64_t kUnknownTickNs = 1'200 * kNsPerMs;
 constexpr std::size_t kLookbackTicks = 512;
+// Ticks before the profile teach its analysis the sensor's clock and how power moves here; older
+// ones tell of another time.
+constexpr std::int64_t kLookbackNs = 5 * kNsPerS;
 
 // System time, not steady: a condition variable on the steady clock calls pthread_cond_clockwait,
 // which the thread sanitizer of this compiler generation does not know.
@@ -421,7 +424,7 @@ Trace Engine::materialise(const Session& s) const {
         if (clock.locked()) t.channels.back().update_period_ns = clock.period_ns();
     }
     for (const Record& r : ticks_.slice(s.ticks_from, s.complete ? s.ticks_to : ticks_.end())) {
-        if (r.id >= local.size() || local[r.id] < 0) continue;
+        if (r.id >= local.size() || local[r.id] < 0 || r.a < s.begin_ns - kLookbackNs) continue;
         t.ticks.push_back(r);
         t.ticks.back().id = static_cast<std::uint16_t>(local[r.id]);
     }
