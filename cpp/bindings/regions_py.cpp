@@ -394,7 +394,8 @@ PyType_Slot region_slots[] = {
      const_cast<char*>(
          "region(name)\n--\n\n"
          "Name what the program is doing: a context manager and a decorator.\n\n"
-         "Regions nest, recurse, and run side by side in threads and asyncio tasks. Once a path is\n"
+         "Regions nest, recurse, and run side by side in threads and asyncio tasks. Once a path "
+         "is\n"
          "known to its thread, entering and leaving takes two clock reads, no lock and no device "
          "call.\n"
          "Decorates plain, async, generator and async-generator functions and methods; of "

@@ -1,7 +1,7 @@
 // The recorder: one engine a process, one thread that samples, one that writes.
 //
-//   sampler   asks every meter, reads the regions' cells, completes finished sessions. Never touches
-//             Python, never holds a lock while a meter is being read.
+//   sampler   asks every meter, reads the regions' cells, completes finished sessions. Never
+//             touches Python, never holds a lock while a meter is being read.
 //   writer    exists only while a session has a journal: appends to disk, may block there.
 //   user's    begin and end sessions, enter and leave regions (no lock, see regions.h), wait for a
 //             result. begin() waits for meters that sleep and writes the journal's first frame;
