@@ -1,11 +1,11 @@
 // The recorder: one engine a process, one thread that samples, one that writes.
 //
-//   threads    sampler   asks every meter, reads the regions' cells, completes finished sessions.
-//                        Never touches Python, never holds a lock while a meter is being read.
-//              writer    exists only while a session has a journal: appends to disk, may block
-//              there. user's    begin and end sessions (microseconds, one short lock), enter and
-//              leave
-//                        regions (no lock, see regions.h), wait for a result.
+//   sampler   asks every meter, reads the regions' cells, completes finished sessions. Never
+//             touches Python, never holds a lock while a meter is being read.
+//   writer    exists only while a session has a journal: appends to disk, may block there.
+//   user's    begin and end sessions, enter and leave regions (no lock, see regions.h), wait for a
+//             result. begin() waits for meters that sleep and writes the journal's first frame;
+//             end() takes one short lock.
 //
 // Sessions (one profile each) are intervals on one shared record: any number may overlap, and they
 // cost nothing but two snapshots each. The engine keeps sampling for a moment after the last
@@ -108,8 +108,9 @@ class Engine {
     static Engine* existing() noexcept;
 
     // Begins a session. Blocks only until meters that were not being sampled have been opened and
-    // read once. Throws std::invalid_argument for an unknown meter, std::runtime_error where a
-    // named meter does not work or the journal cannot be made; the text is for a person.
+    // read once, and until a journal's first frame is written. Throws std::invalid_argument for an
+    // unknown meter, std::runtime_error where a named meter does not work or the journal cannot be
+    // made; the text is for a person.
     std::shared_ptr<Session> begin(SessionOptions options);
     // Ends it: two clock reads and a snapshot. Waits for nothing.
     void end(Session& session);

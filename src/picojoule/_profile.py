@@ -95,7 +95,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
     # ---- the block ----
 
     def __enter__(self) -> Self:
-        """Begin; waits only for meters that have never been read before."""
+        """Begin; waits only for meters that are not being read, and for the trace's first frame."""
         if self._session is not None:
             raise UsageError(
                 "this profile was entered already: a profile measures once. "
