@@ -216,6 +216,11 @@ std::vector<PathUse> path_use(const Trace& trace) {
     std::int64_t present = trace.begin_ns;
     for (const Record& r : trace.cells) {
         if (r.d >= paths.size()) continue;
+        if (r.d == 0) {  // a snapshot at which nothing had changed
+            previous = present;
+            present = r.a;
+            continue;
+        }
         PathUse& p = paths[r.d];
         const auto enters = static_cast<std::uint32_t>(r.c >> 32U);
         const auto exits = static_cast<std::uint32_t>(r.c);

@@ -125,8 +125,10 @@ void bury_orphans(Stack& stack) {
 
 Stack& current_stack(PyThread& thread) {
     PyObject* context = PyThreadState_Get()->context;
-    if (g_orphans.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    if (g_orphans.load(std::memory_order_relaxed) != 0) [[unlikely]] {
         bury_orphans(thread.own);
+        for (auto& [_, task] : thread.tasks) bury_orphans(*task);
+    }
     if (context == thread.context && thread.stack != nullptr) [[likely]]
         return *thread.stack;
     return *switch_context(thread, context);

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <iterator>
 #include <stdexcept>
 #include <string_view>
 #include <utility>
@@ -24,7 +25,7 @@ std::atomic<Engine*> g_engine{};
 constexpr std::int64_t kLingerNs = 2 * kNsPerS;
 constexpr std::int64_t kReadyNs = 5 * kNsPerS;
 constexpr std::int64_t kUnknownTickNs = 1'200 * kNsPerMs;
-constexpr std::size_t kLookbackTicks = 512;
+constexpr std::size_t kLookbackTicks = 2048;
 // Ticks before the profile teach its analysis the sensor's clock and how power moves here; older
 // ones tell of another time.
 constexpr std::int64_t kLookbackNs = 5 * kNsPerS;
@@ -62,7 +63,13 @@ Engine& Engine::instance() {
     if (Engine* engine = existing()) return *engine;
     const std::lock_guard lock(g_creation);
     if (Engine* engine = existing()) return *engine;
-    static const bool fork_handled = [] {
+    auto* engine = new Engine;
+    g_engine.store(engine, std::memory_order_release);
+    return *engine;
+}
+
+void Engine::handle_forks() {
+    static const bool handled = [] {
         // The child has no sampler and no writer: it forgets the engine (destroying it would touch
         // threads that do not exist) and makes its own when it needs one. The locks are taken
         // around fork so that none is inherited in the hands of a thread that is gone.
@@ -94,10 +101,7 @@ Engine& Engine::instance() {
             });
         return true;
     }();
-    static_cast<void>(fork_handled);
-    auto* engine = new Engine;
-    g_engine.store(engine, std::memory_order_release);
-    return *engine;
+    static_cast<void>(handled);
 }
 
 bool Engine::owned_by_this_process() noexcept {
@@ -373,7 +377,7 @@ EngineCounters Engine::counters() const {
 // Cells and spans up to now. The region cells are read exactly as a meter is.
 void Engine::snapshot(std::int64_t now) {
     RegionStore& regions = RegionStore::instance();
-    last_snapshot_ns_ = now;
+    const std::int64_t previous = std::exchange(last_snapshot_ns_, now);
     regions.snapshot(now, totals_);
     if (last_totals_.size() < totals_.size()) last_totals_.resize(totals_.size());
     const auto to_journals = [&](const Record& r) {
@@ -387,6 +391,14 @@ void Engine::snapshot(std::int64_t now) {
         if (t.time_ns == l.time_ns && t.enters == l.enters && t.exits == l.exits) continue;
         Record r;
         r.kind = RecordKind::cell;
+        if (last_cells_ns_ != previous && last_cells_ns_ != now) {
+            // Nothing had changed at the snapshot before this one, which left no record then. Its
+            // time must be known now: what follows happened after it.
+            r.a = previous;
+            cells_.append(r);
+            to_journals(r);
+        }
+        last_cells_ns_ = now;
         r.a = now;
         r.b = t.time_ns - l.time_ns;
         r.c = (static_cast<std::uint64_t>(t.enters - l.enters) << 32U) | (t.exits - l.exits);
@@ -437,7 +449,10 @@ Trace Engine::materialise(const Session& s) const {
         r.id = static_cast<std::uint16_t>(std::clamp(open, 0, 65535));
         t.cells.push_back(r);
     }
-    t.cells.insert(t.cells.end(), cells.begin(), cells.end());
+    // Positions in a thinned part of the log are only roughly known; times are not.
+    std::copy_if(cells.begin(), cells.end(), std::back_inserter(t.cells), [&](const Record& r) {
+        return r.a > s.begin_ns && (s.end_ns == 0 || r.a <= s.end_ns);
+    });
     for (const Record& r : spans_.slice(s.spans_from, s.end_ns != 0 ? s.spans_to : spans_.end())) {
         if (r.b > s.begin_ns) t.spans.push_back(r);
     }

@@ -104,6 +104,8 @@ class Engine {
     // The process's engine, made (and its thread started) on first use. A forked child gets its
     // own.
     static Engine& instance();
+    // Registers what a fork does, once; regions need it even where no profile ever begins.
+    static void handle_forks();
     // The engine if there is one in this very process; null otherwise.
     static Engine* existing() noexcept;
 
@@ -213,6 +215,7 @@ class Engine {
     std::vector<GapNote> gaps_;
     std::vector<PathTotals> totals_, last_totals_;
     std::int64_t last_snapshot_ns_{};
+    std::int64_t last_cells_ns_{};  // the latest snapshot that left a record
     std::int64_t linger_until_ns_{};
     std::uint64_t next_session_{};
     std::uint64_t random_{0x9E3779B97F4A7C15ULL};

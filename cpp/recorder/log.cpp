@@ -18,31 +18,33 @@ void thin_ticks(std::vector<Record>& ticks) {
 void thin_cells(std::vector<Record>& cells) {
     std::vector<Record> out;
     out.reserve(cells.size());
-    std::map<std::uint32_t, std::size_t> open;  // path -> where its merged record stands in out
+    std::map<std::uint32_t, std::size_t> pair;  // path -> where its merged record stands in out
     std::int64_t snapshot = 0;
     int snapshots = 0;
+    const auto close_pair = [&] {
+        // All records of the pair now tell of its later snapshot.
+        for (const auto& [path, at] : pair) out[at].a = snapshot;
+        pair.clear();
+    };
     for (const Record& r : cells) {
         if (r.a != snapshot) {
-            snapshot = r.a;
             if (++snapshots > 2) {
-                for (const auto& [path, at] : open) out[at].a = std::max(out[at].a, out.back().a);
-                open.clear();
+                close_pair();
                 snapshots = 1;
             }
+            snapshot = r.a;
         }
-        const auto [found, fresh] = open.try_emplace(r.d, out.size());
+        const auto [found, fresh] = pair.try_emplace(r.d, out.size());
         if (fresh) {
             out.push_back(r);
             continue;
         }
         Record& sum = out[found->second];
-        sum.a = r.a;
         sum.b += r.b;
         sum.c += r.c;  // both halves: each stays far below 2^32
         sum.id = std::max(sum.id, r.id);
     }
-    std::stable_sort(out.begin(), out.end(),
-                     [](const Record& x, const Record& y) { return x.a < y.a; });
+    close_pair();
     cells = std::move(out);
 }
 

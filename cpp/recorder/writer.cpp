@@ -112,15 +112,19 @@ void Engine::write() noexcept {
     std::unique_lock lock(mutex_);
     while (!journals_.empty()) {
         const bool urgent =
-            writer_stop_ || std::any_of(journals_.begin(), journals_.end(),
-                                        [](const auto& s) { return s->journal->finished; });
+            writer_stop_ || std::any_of(journals_.begin(), journals_.end(), [](const auto& s) {
+                return s->journal->finished && s->journal->begun;
+            });
         if (!urgent) journal_work_.wait_until(lock, std::chrono::system_clock::now() + kFlush);
         const std::vector<std::shared_ptr<Session>> sessions = journals_;
         bool waiting = false;
         for (const auto& s : sessions) {
             JournalState& j = *s->journal;
             const std::int64_t now = now_ns();
-            if (!j.begun) continue;
+            if (!j.begun) {
+                waiting = true;
+                continue;
+            }
             if (now < j.retry_at_ns && !(j.finished || writer_stop_)) continue;
             const bool last = j.finished;
             batch.clear();

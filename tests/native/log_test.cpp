@@ -68,3 +68,15 @@ TEST_CASE("thinned spans lose the shorter half") {
     CHECK(spans.size() == doctest::Approx(500).epsilon(0.02));
     for (const Record& r : spans) CHECK(r.b - r.a >= least);
 }
+
+TEST_CASE("a merged pair of snapshots has one time, the later one") {
+    std::vector<Record> cells{
+        record(RecordKind::cell, 100, 5, 1), record(RecordKind::cell, 100, 6, 2),
+        record(RecordKind::cell, 200, 7, 1), record(RecordKind::cell, 300, 8, 2)};
+    thin_cells(cells);
+    REQUIRE(cells.size() == 3);
+    CHECK(cells[0].a == 200);
+    CHECK(cells[0].b == 12);
+    CHECK(cells[1].a == 200);
+    CHECK(cells[2].a == 300);
+}

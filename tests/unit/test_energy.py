@@ -269,3 +269,15 @@ def test_twice_the_power_is_twice_the_energy(factor):
     one, _ = measure(syn.square, 100.0, 1.0)
     many, _ = measure(lambda t: factor * syn.square(t), 100.0, 1.0)
     assert many.energy_j == pytest.approx(factor * one.energy_j, rel=1e-3)
+
+
+def test_short_regions_after_a_silence_are_not_spread_over_it():
+    """Snapshots at which nothing had changed leave a mark: what follows happened after them."""
+    rows = syn.ticks(lambda t: 10 * t + 500 * np.maximum(0, t - 103.0), 100.0, 104.0)
+    quiet = (103 * S, 0, 0, 0, 0)
+    busy = (round(103.1 * S), 1, S // 50, 3, 3)
+    t = syn.trace(100.0, 104.0, rows, cells_=syn.cells(quiet, busy), paths=[(0, "r")])
+    region = build(t).regions["r"]
+    low, high = region.total.interval()
+    assert low <= 0.02 * 510 <= high
+    assert region.energy_j == pytest.approx(0.02 * 510, rel=0.2)
