@@ -61,6 +61,7 @@ Engine* Engine::existing() noexcept {
 
 Engine& Engine::instance() {
     if (Engine* engine = existing()) return *engine;
+    handle_forks();
     const std::lock_guard lock(g_creation);
     if (Engine* engine = existing()) return *engine;
     auto* engine = new Engine;
