@@ -44,6 +44,10 @@ for name in ("fake_nvml_tick_ns", "fake_nvml_last_tick_before"):
 for name in ("fake_nvml_calls", "fake_nvml_calls_by_thread"):
     getattr(fake, name).restype = ctypes.c_ulonglong
 
+# The scripted counters begin at 0 in the middle of a tick, when the library is loaded; real ones do
+# so when the driver is, long before.
+time.sleep(0.25)
+
 def configure(script):
     fake.fake_nvml_configure(script.encode())
 
