@@ -93,10 +93,7 @@ EnergyCurve::Edge EnergyCurve::edge(double at_ns) const {
     next = std::clamp<std::size_t>(next, 1, n - 1);
     e.window = next;
     const double width_s = (t[next] - t[next - 1]) * 1e-9;
-    double f = (at_ns - t[next - 1]) / (t[next] - t[next - 1]);
-    if (f < 0.0) e.beyond_s = -f * width_s;
-    if (f > 1.0) e.beyond_s = (f - 1.0) * width_s;
-    f = std::clamp(f, 0.0, 1.0);
+    const double f = std::clamp((at_ns - t[next - 1]) / (t[next] - t[next - 1]), 0.0, 1.0);
     const double watts = std::isnan(watts_[next]) ? 0.0 : watts_[next];
     e.joules = line_.joules[next - 1] + f * watts * width_s;
     const double s0 = line_.time_std_ns[next - 1] * 1e-9 * watts;
@@ -180,16 +177,22 @@ EnergyOf EnergyCurve::between(double from_ns, double to_ns, bool steps_at_edges)
     // Time before the first or after the last reading: the nearest window's power, all of it in
     // doubt.
     double beyond_j = 0.0;
-    for (const Edge* e : {&a, &b}) {
-        if (e->beyond_s <= 0.0) continue;
-        const double watts = std::isnan(watts_[e->window]) ? 0.0 : watts_[e->window];
-        const double seconds = std::min(e->beyond_s, span_s);
+    const auto beyond = [&](double begin, double end, double near_begin, double near_end,
+                            std::size_t window) {
+        const double seconds = std::max(0.0, end - begin) * 1e-9;
+        if (seconds <= 0.0) return;
         // Up to a tick can be bridged; more is a gap.
-        const double bridged = std::min(seconds, line_.window_ns * 1e-9);
+        const double bridged =
+            std::max(0.0, std::min(end, near_end) - std::max(begin, near_begin)) * 1e-9;
+        const double watts = std::isnan(watts_[window]) ? 0.0 : watts_[window];
         out.joules += bridged * watts;
         beyond_j += bridged * watts;
         out.uncovered_s += seconds - bridged;
-    }
+    };
+    const double first = line_.time_ns.front();
+    const double last = line_.time_ns.back();
+    beyond(from_ns, std::min(to_ns, first), first - line_.window_ns, first, 1);
+    beyond(std::max(from_ns, last), to_ns, last, last + line_.window_ns, line_.size() - 1);
     out.uncovered_s += std::max(0.0, broken_s_[b.window - 1] - broken_s_[a.window]);
     if (line_.broken[a.window] || line_.broken[b.window]) {
         out.uncovered_s += std::min(

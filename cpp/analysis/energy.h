@@ -43,7 +43,6 @@ class EnergyCurve {
         double noise2{};      // variance from tick times and the register's step
         double resolved{};    // std if steps are resolved
         double unresolved{};  // std if they are not
-        double beyond_s{};    // how far outside the readings
         std::size_t window{};
     };
     [[nodiscard]] Edge edge(double at_ns) const;

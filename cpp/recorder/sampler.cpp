@@ -18,6 +18,7 @@ constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max() / 2;
 // often.
 constexpr std::int64_t kPlainReadNs = 25 * kNsPerMs;
 constexpr std::int64_t kFastTickNs = 5 * kNsPerMs;
+constexpr std::int64_t kUnknownGaugeNs = 100 * kNsPerMs;
 constexpr std::int64_t kSnapshotNs = 15 * kNsPerMs;       // cells are read at most this often,
 constexpr std::int64_t kIdleSnapshotNs = 100 * kNsPerMs;  // and at least this often
 constexpr std::int64_t kBackoffNs = kNsPerS;
@@ -268,6 +269,14 @@ void Engine::take(ChannelState& c, std::uint16_t index, const RawValue& value, s
         }
     } else {
         ++counters_.duplicates;
+        // Power that stays the same is published all the same, only that nobody sees it happen.
+        const std::int64_t period = c.clock.locked()                ? c.clock.period_ns()
+                                    : c.channel.update_period_ns > 0 ? c.channel.update_period_ns
+                                                                     : kUnknownGaugeNs;
+        if (c.channel.quantity == Quantity::power && t1 - c.last_change_ns > period + period / 4) {
+            r.flags |= tick_flag::kHeld;
+            is_change = true;
+        }
     }
     c.last_raw = value.raw;
     c.old_seen_ns = t0;

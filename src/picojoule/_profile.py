@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -154,27 +155,27 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         """Decorate ``function``: each call is a profile of its own."""
         from picojoule import _decorate
 
-        calls = 0
+        numbers = itertools.count(1)  # whose next() is atomic: calls may come from any thread
 
         def make() -> profile:
-            nonlocal calls
-            calls += 1
+            number = next(numbers)
             output = self._output
-            if output is not None and calls > 1:
+            if output is not None and number > 1:
                 first = Path(output)
-                output = str(first.with_name(f"{first.stem}-{calls}{first.suffix}"))
+                output = str(first.with_name(f"{first.stem}-{number}{first.suffix}"))
             one = type(self)(
                 self.name or getattr(function, "__qualname__", None),
                 sources=self._sources,
                 rate_hz=self._rate_hz or None,
                 output=output,
             )
-            wrapped.last_profile = one
+            told.last_profile = one
             return one
 
         wrapped = _decorate.profiled(make, function)
-        if not isinstance(wrapped, (staticmethod, classmethod)):
-            wrapped.last_profile = None
+        # What `Class.method` gives is the function inside a staticmethod or classmethod.
+        told = wrapped.__func__ if isinstance(wrapped, (staticmethod, classmethod)) else wrapped
+        told.last_profile = None
         return wrapped
 
     # ---- the result ----
@@ -366,7 +367,7 @@ def _check_rate(rate_hz: float | None) -> float:
 def _check_sources(sources: str | Sequence[str] | None) -> list[str] | None:
     if sources is None:
         return None
-    names = [sources] if isinstance(sources, str) else list(sources)
+    names = [sources] if isinstance(sources, str) or not isinstance(sources, Iterable) else [*sources]
     if not names or not all(isinstance(n, str) and n for n in names):
         raise UsageError(
             "sources must be None (all meters that work) or names such as ['nvml'], "

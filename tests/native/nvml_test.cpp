@@ -83,7 +83,7 @@ TEST_CASE("nvml: without the library, that is what is found") {
     CHECK(d.sources.empty());
     REQUIRE(d.findings.size() == 1);
     CHECK(d.findings[0].state == Finding::State::absent);
-    CHECK(d.findings[0].why == "libnvidia-ml.so.1 was not found: no NVIDIA driver here");
+    CHECK(d.findings[0].why.starts_with("libnvidia-ml.so.1 was not found: no NVIDIA driver"));
 }
 
 TEST_CASE("nvml: channels of an H100") {
