@@ -370,7 +370,7 @@ def test_bad_sources(sources):
 
 @pytest.mark.parametrize("source", ["nope", "NVML", "nope:argument"])
 def test_unknown_sources(source):
-    with pytest.raises(pj.UsageError, match="there are: .*nvml.*rapl"):
+    with pytest.raises(pj.UsageError, match=r"there are: .*nvml.*rapl"):
         pj.profile(sources=[source]).__enter__()
 
 
