@@ -270,7 +270,7 @@ void Engine::take(ChannelState& c, std::uint16_t index, const RawValue& value, s
     } else {
         ++counters_.duplicates;
         // Power that stays the same is published all the same, only that nobody sees it happen.
-        const std::int64_t period = c.clock.locked()                ? c.clock.period_ns()
+        const std::int64_t period = c.clock.locked()                 ? c.clock.period_ns()
                                     : c.channel.update_period_ns > 0 ? c.channel.update_period_ns
                                                                      : kUnknownGaugeNs;
         if (c.channel.quantity == Quantity::power && t1 - c.last_change_ns > period + period / 4) {

@@ -369,9 +369,10 @@ const Api* start(Discovery& found) {
         const bool missing = library.error().find("No such file") != std::string::npos;
         found.findings.push_back(
             {missing ? Finding::State::absent : Finding::State::refused, "libnvidia-ml.so.1",
-             missing ? "libnvidia-ml.so.1 was not found: no NVIDIA driver is installed here, or this "
-                       "container was started without its GPUs (docker run --gpus all)"
-                     : library.error(),
+             missing
+                 ? "libnvidia-ml.so.1 was not found: no NVIDIA driver is installed here, or this "
+                   "container was started without its GPUs (docker run --gpus all)"
+                 : library.error(),
              ""});
         return nullptr;
     }

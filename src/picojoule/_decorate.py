@@ -69,10 +69,24 @@ def profiled(make: Opener, function: Any) -> Any:
 
         @functools.wraps(function)
         async def async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+            # `yield from` for async generators: sends, throws and closes reach the inner one.
             with make():
                 inner = function(*args, **kwargs)
-                async for value in _delegate(inner):
-                    yield value
+                resume: Callable[[], Any] = inner.__anext__
+                try:
+                    while True:
+                        try:
+                            value = await resume()
+                        except StopAsyncIteration:
+                            return
+                        try:
+                            sent = yield value
+                        except BaseException as error:
+                            resume = functools.partial(inner.athrow, error)
+                        else:
+                            resume = functools.partial(inner.asend, sent)
+                finally:
+                    await inner.aclose()
 
         return async_generator
 
@@ -155,24 +169,3 @@ def _async_resumptions(function: Any, make: Opener) -> Any:
                     await inner.aclose()
 
     return async_generator
-
-
-async def _delegate(inner: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
-    """``yield from`` for async generators: sends, throws and closes reach the inner one."""
-    resume: Callable[[], Any] = inner.__anext__
-    try:
-        while True:
-            try:
-                value = await resume()
-            except StopAsyncIteration:
-                return
-            try:
-                sent = yield value
-            except GeneratorExit:
-                raise
-            except BaseException as error:
-                resume = functools.partial(inner.athrow, error)
-            else:
-                resume = functools.partial(inner.asend, sent)
-    finally:
-        await inner.aclose()

@@ -367,7 +367,9 @@ def _check_rate(rate_hz: float | None) -> float:
 def _check_sources(sources: str | Sequence[str] | None) -> list[str] | None:
     if sources is None:
         return None
-    names = [sources] if isinstance(sources, str) or not isinstance(sources, Iterable) else [*sources]
+    names = (
+        [sources] if isinstance(sources, str) or not isinstance(sources, Iterable) else [*sources]
+    )
     if not names or not all(isinstance(n, str) and n for n in names):
         raise UsageError(
             "sources must be None (all meters that work) or names such as ['nvml'], "

@@ -7,6 +7,9 @@ import math
 
 import pytest
 
+#: Of a load that moves faster than the sensor looks, the first and the last tick are in doubt.
+MOVING = 0.1
+
 
 def right(found: dict[str, float], within: float = 0.03) -> None:
     """The truth lies inside the 99.9 % interval, and the number is close to it."""
@@ -28,14 +31,15 @@ say(gpu=compare(prof), provenance=prof.energy["gpu:0"].provenance, field=channel
     "script",
     [
         "wave=const;hi=350",
+        "wave=const;hi=350;tick_ms=20;phase_us=7000;jitter_us=500",
+        "wave=square;lo=70;hi=600;period_ms=10",
         "wave=square;lo=70;hi=600;period_ms=130",
         "wave=square;lo=70;hi=600;period_ms=730;duty=0.3;phase_us=37000;jitter_us=1500",
-        "wave=const;hi=350;tick_ms=20",
     ],
 )
 def test_energy_is_the_true_one(nvml, script):
     said = nvml(MEASURE.format(seconds=1.6), script)
-    right(said.gpu)
+    right(said.gpu, within=0.03 if "const" in script else MOVING)
     assert said.provenance == "measured" and said.field == "energy" and said.resolved
     assert said.total == said.gpu["joules"]
     assert said.warnings == [] and said.gaps == 0
@@ -51,9 +55,9 @@ def test_two_boards_are_each_right_and_add_up(nvml):
         """,
         "gpus=2;scale=1,0.4;phase_us=0,41000;period_ms=210",
     )
-    right(said.first)
-    right(said.second)
-    right(said.whole)
+    right(said.first, MOVING)
+    right(said.second, MOVING)
+    right(said.whole, MOVING)
     assert said.second["truth"] < 0.5 * said.first["truth"]
     assert said.counted == ["gpu:0", "gpu:1"]
     assert said.total == pytest.approx(said.first["joules"] + said.second["joules"], rel=1e-12)
@@ -149,7 +153,7 @@ def test_a_lost_board_disturbs_nothing(nvml):
     assert max(said.gap_s) == pytest.approx(0.9, abs=0.5)
     assert math.isnan(said.joules) or 0 < said.joules < 1.03 * said.truth
     assert any("gpu:0" in words or "unknown" in words for words in said.warnings)
-    assert math.isnan(said.later)
+    assert math.isnan(said.later)  # nothing is made up of what was before
     assert any("lost" in reason.lower() for reason in said.later_gaps)
     assert "gpu:0" in said.domains
 
@@ -216,6 +220,7 @@ def test_slow_and_patchy_drivers(nvml, script):
 
 
 def test_without_a_counter_power_is_summed(nvml):
+    # The load is constant: no reading ever differs from the one before it.
     said = nvml(MEASURE.format(seconds=1.6), "wave=const;hi=350;fields=186,185;energy_call=0")
     assert said.provenance == "modelled"
     assert said.field.startswith("power") and "power" in said.basis
@@ -228,7 +233,7 @@ def test_without_a_counter_power_is_summed(nvml):
         ("fields=", "energy", "measured"),
         ("fields=;fields_error=3", "energy", "measured"),
         ("fields=;energy_call=0", "power_average", "modelled"),
-        ("fields=;energy_call=0;arch=7;usage=instant", "power_instant", "modelled"),
+        ("fields=;energy_call=0;arch=5;usage=instant", "power_instant", "modelled"),
     ],
 )
 def test_older_drivers_are_asked_by_older_calls(nvml, script, field, provenance):
@@ -359,7 +364,8 @@ def test_a_fixed_rate_records_every_tick(nvml):
             time.sleep(1.6)
         energy = prof.readings[prof.readings["channel"] == 0]
         say(gpu=compare(prof), ticks=len(energy), expected=prof.duration_s / 0.1)
-        """
+        """,
+        "wave=const;hi=350",
     )
     right(said.gpu)
     assert said.ticks == pytest.approx(said.expected, abs=3)
@@ -421,7 +427,8 @@ def test_a_forked_child_has_no_result_of_its_parents(nvml):
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             time.sleep(1.2)
         say(code=code, gpu=compare(prof))
-        """
+        """,
+        "wave=const;hi=350",
     )
     assert said.code == 0
     right(said.gpu)

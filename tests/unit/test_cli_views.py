@@ -60,9 +60,8 @@ def test_report_to_an_unwritable_place(run, tmp_path, capsys):
 
 
 def test_every_format_can_be_written_to_a_file(run, tmp_path):
-    from picojoule.reports import EXPORTERS
-
     from picojoule.errors import MissingExtraError
+    from picojoule.reports import EXPORTERS
 
     for name in EXPORTERS:
         target = tmp_path / f"run.{name}"
