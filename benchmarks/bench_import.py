@@ -13,7 +13,11 @@ from support import save
 def main() -> None:
     times: dict[str, list[float]] = {}
     for _ in range(31):
-        for code in ("pass", "import numpy", "import picojoule"):  # interleaved: drift hits all alike
+        for code in (
+            "pass",
+            "import numpy",
+            "import picojoule",
+        ):  # interleaved: drift hits all alike
             begin = time.perf_counter()
             subprocess.run([sys.executable, "-c", code], check=True)
             times.setdefault(code, []).append(time.perf_counter() - begin)

@@ -29,7 +29,11 @@ def fixed_rate(fake: FakeNvml, loop: Path) -> dict[str, float]:
             spent = thread_cpu_s("picojoule") - begin
         ours.append(spent / prof.overhead["polls"])
         done = subprocess.run(
-            [loop, "1000", str(SECONDS)], env=environment, capture_output=True, text=True, check=True
+            [loop, "1000", str(SECONDS)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         cpu_s, calls = done.stdout.split()
         theirs.append(float(cpu_s) / int(calls))
@@ -55,7 +59,9 @@ def tick_locked(fake: FakeNvml, jitter_us: int) -> dict[str, float]:
     raw = [(int(t["a"]) + int(t["b"])) // 2 - fake.latest_tick_ns(0, int(t["a"])) for t in ticks]
     readings = prof.readings
     readings = readings[(readings["channel"] == 0) & (readings["end_ns"] > since)]
-    fitted = [int(r["end_ns"]) - fake.latest_tick_ns(0, int(r["end_ns"]) + 1_000_000) for r in readings]
+    fitted = [
+        int(r["end_ns"]) - fake.latest_tick_ns(0, int(r["end_ns"]) + 1_000_000) for r in readings
+    ]
     return {
         "jitter_us": jitter_us,
         "ticks": len(ticks),

@@ -210,11 +210,14 @@ void bind_trace(py::module_& m) {
             },
             "(parent id, name) by path id; id 0 is the root.")
         .def_property_readonly(
-            "ticks", [](py::object self) { return view(py::cast<const Trace&>(self).ticks, self); })
+            "ticks",
+            [](const py::object& self) { return view(py::cast<const Trace&>(self).ticks, self); })
         .def_property_readonly(
-            "cells", [](py::object self) { return view(py::cast<const Trace&>(self).cells, self); })
+            "cells",
+            [](const py::object& self) { return view(py::cast<const Trace&>(self).cells, self); })
         .def_property_readonly(
-            "spans", [](py::object self) { return view(py::cast<const Trace&>(self).spans, self); })
+            "spans",
+            [](const py::object& self) { return view(py::cast<const Trace&>(self).spans, self); })
         .def_property_readonly(
             "gaps",
             [](const Trace& t) {

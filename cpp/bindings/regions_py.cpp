@@ -155,7 +155,8 @@ void drop_if_empty(PyThread& thread, Stack& stack) {
 
 PathId find_path(PyThread& thread, PathId parent, PyObject* name) {
     const auto slot = [&](PyObject* key) -> Cached& {
-        const auto hash = (reinterpret_cast<std::uintptr_t>(key) >> 4U) ^ (parent * 0x9E3779B1U);
+        const auto hash =
+            (reinterpret_cast<std::uintptr_t>(key) >> 4U) ^ (std::uintptr_t{parent} * 0x9E3779B1U);
         return thread.cache[hash % kCache];
     };
     const Cached& hit = slot(name);

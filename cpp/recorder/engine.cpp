@@ -168,7 +168,10 @@ std::vector<Engine::Meter*> Engine::choose_locked(std::unique_lock<std::mutex>& 
             for (const SourceFactory& f : registry) {
                 names.append(names.empty() ? "" : ", ").append(f.name);
             }
-            throw std::invalid_argument("no meter is called '" + name + "'; there are: " + names);
+            throw std::invalid_argument(std::string("no meter is called '")
+                                            .append(name)
+                                            .append("'; there are: ")
+                                            .append(names));
         }
         Meter& m = meter(lock, key);
         if (m.sources.empty()) {

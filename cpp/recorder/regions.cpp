@@ -40,7 +40,8 @@ ThreadRegions& RegionStore::adopt() {
 }
 
 ThreadRegions::Block* ThreadRegions::add_block(std::size_t which) noexcept {
-    auto* block = new Block{};
+    // Out of memory for 6 KiB: the process is beyond help, and terminate() says so.
+    auto* block = new Block{};  // NOLINT(bugprone-unhandled-exception-at-new)
     blocks_[which].store(block, std::memory_order_release);
     return block;
 }

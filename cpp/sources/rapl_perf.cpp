@@ -139,8 +139,10 @@ bool discover_perf(const Environment& environment, Discovery& found) {
         for (const int cpu : cpus) {
             std::string domain = event.domain;
             if (!event.once) {
-                domain =
-                    "cpu:" + std::to_string(topology(cpu, "physical_package_id")) + "/" + domain;
+                domain = std::string("cpu:")
+                             .append(std::to_string(topology(cpu, "physical_package_id")))
+                             .append("/")
+                             .append(domain);
                 if (by_die) domain += "-die-" + std::to_string(topology(cpu, "die_id"));
             }
             if (seen.contains(domain)) continue;
