@@ -174,7 +174,9 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
 
         wrapped = _decorate.profiled(make, function)
         # What `Class.method` gives is the function inside a staticmethod or classmethod.
-        told = wrapped.__func__ if isinstance(wrapped, (staticmethod, classmethod)) else wrapped
+        told: Any = wrapped
+        if isinstance(wrapped, (staticmethod, classmethod)):
+            told = wrapped.__func__
         told.last_profile = None
         return wrapped
 
