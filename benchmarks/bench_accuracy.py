@@ -1,4 +1,4 @@
-"""Energy of windows under known power: error and coverage of the intervals, against the fake NVML."""
+"""Energy of windows under known power: error and coverage of intervals, against the fake NVML."""
 
 from __future__ import annotations
 
@@ -79,8 +79,16 @@ def main() -> None:
     rows = [
         json.loads(
             subprocess.run(
-                [sys.executable, __file__, "--windows", str(args.windows)]
-                + ["--one", wave, str(tick), str(seconds)],
+                [
+                    sys.executable,
+                    __file__,
+                    "--windows",
+                    str(args.windows),
+                    "--one",
+                    wave,
+                    str(tick),
+                    str(seconds),
+                ],
                 stdout=subprocess.PIPE,
                 check=True,
             ).stdout

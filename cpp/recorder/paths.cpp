@@ -19,6 +19,7 @@ PathId PathTable::intern_locked(PathId parent, std::string_view name) {
     }
     const auto id = static_cast<PathId>(nodes_.size());
     nodes_.push_back({parent, std::string(name)});
+    size_.store(nodes_.size(), std::memory_order_release);
     ids_.emplace(std::move(key), id);
     return id;
 }

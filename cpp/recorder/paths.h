@@ -1,6 +1,7 @@
 // The tree of region paths: (parent, name) <-> id. Process-wide, append-only, bounded.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <mutex>
 #include <string>
@@ -32,6 +33,11 @@ class PathTable {
     [[nodiscard]] std::vector<PathNode> nodes_from(std::size_t first) const;
     [[nodiscard]] std::string name(PathId id) const;
 
+    // How many ids there are; every id given out before the call is below it.
+    [[nodiscard]] std::size_t size() const noexcept {
+        return size_.load(std::memory_order_acquire);
+    }
+
     // Held across fork() so that the child never inherits it locked.
     std::mutex& mutex() noexcept { return mutex_; }
 
@@ -40,6 +46,7 @@ class PathTable {
 
     mutable std::mutex mutex_;
     std::vector<PathNode> nodes_;
+    std::atomic<std::size_t> size_{1};
     std::unordered_map<std::string, PathId> ids_;  // key: parent id, ':', name
 };
 

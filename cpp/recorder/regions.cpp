@@ -1,5 +1,7 @@
 #include "recorder/regions.h"
 
+#include <algorithm>
+
 namespace picojoule {
 
 // Initial-exec: one instruction instead of a call. Eight bytes of static TLS are always to be had.
@@ -47,17 +49,16 @@ ThreadRegions::Block* ThreadRegions::add_block(std::size_t which) noexcept {
 }
 
 void RegionStore::snapshot(std::int64_t now, std::vector<PathTotals>& totals) {
-    for (PathTotals& t : totals) t = {};
+    const std::size_t paths = paths_.size();
+    totals.assign(paths, {});
     const std::lock_guard lock(mutex_);
     for (const auto& thread : threads_) {
         for (std::size_t b = 0; b < thread->blocks_.size(); ++b) {
             const auto* block = thread->blocks_[b].load(std::memory_order_acquire);
             if (block == nullptr) continue;
             const std::size_t first = b * ThreadRegions::kBlock;
-            if (totals.size() < first + ThreadRegions::kBlock) {
-                totals.resize(first + ThreadRegions::kBlock);
-            }
-            for (std::size_t i = 0; i < ThreadRegions::kBlock; ++i) {
+            if (first >= paths) break;
+            for (std::size_t i = 0; i < std::min(ThreadRegions::kBlock, paths - first); ++i) {
                 const Cell& cell = (*block)[i];
                 if (cell.enters.load(std::memory_order_relaxed) == 0 &&
                     cell.exits.load(std::memory_order_relaxed) == 0) {

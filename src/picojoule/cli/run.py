@@ -359,7 +359,7 @@ def _summarize(profile: Profile, target: Target) -> None:
 
 
 def _write_json(file: TextIO, profile: Profile, target: Target, wait_status: int) -> None:
-    from picojoule.reports import json_
+    import picojoule.reports.json_ as json_
 
     summary = dict(json_.to_dict(profile))
     summary["run"] = {
