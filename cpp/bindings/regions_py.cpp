@@ -439,10 +439,17 @@ PyObject* wrapped_vectorcall(PyObject* object, PyObject* const* args, std::size_
         if (!region_exit(region)) Py_CLEAR(result);
         return result;
     }
+    // The function's own exception is the one to see.
+#if PY_VERSION_HEX >= 0x030C0000
+    PyObject* raised = PyErr_GetRaisedException();
+    if (!region_exit(region)) PyErr_Clear();
+    PyErr_SetRaisedException(raised);
+#else
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    if (!region_exit(region)) PyErr_Clear();  // the function's own exception is the one to see
+    if (!region_exit(region)) PyErr_Clear();
     PyErr_Restore(type, value, traceback);
+#endif
     return nullptr;
 }
 
