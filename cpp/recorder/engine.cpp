@@ -26,9 +26,6 @@ constexpr std::int64_t kLingerNs = 2 * kNsPerS;
 constexpr std::int64_t kReadyNs = 5 * kNsPerS;
 constexpr std::int64_t kUnknownTickNs = 1'200 * kNsPerMs;
 constexpr std::size_t kLookbackTicks = 2048;
-// Ticks before the profile teach its analysis the sensor's clock and how power moves here; older
-// ones tell of another time.
-constexpr std::int64_t kLookbackNs = 5 * kNsPerS;
 
 // System time, not steady: a condition variable on the steady clock calls pthread_cond_clockwait,
 // which the thread sanitizer of this compiler generation does not know.
@@ -369,6 +366,11 @@ void Engine::shutdown() {
             writer_.detach();
     }
     g_engine.store(nullptr);
+    // Kept, not deleted: what holds a finished session may still ask whether this engine is the
+    // process's own, and a new one must never have its address.
+    static auto* retired = new std::vector<Engine*>;
+    const std::lock_guard creation(g_creation);
+    retired->push_back(this);
 }
 
 EngineCounters Engine::counters() const {

@@ -34,6 +34,10 @@
 
 namespace picojoule {
 
+// Ticks before the profile teach its analysis the sensor's clock and how power moves here; older
+// ones tell of another time. The same in memory and in the journal.
+constexpr std::int64_t kLookbackNs = 5 * kNsPerS;
+
 struct SessionOptions {
     std::string name;
     std::vector<std::string> sources;  // registry names, "replay:KEY"; ignored if all_sources

@@ -42,7 +42,9 @@ void Engine::begin_journal(const std::shared_ptr<Session>& s) {
         r.id = static_cast<std::uint16_t>(std::clamp(open, 0, 65535));
         out.push_back(r);
     }
-    for (const Record& r : ticks_.slice(s->ticks_from, ticks_.end())) journal_tick(*s, r);
+    for (const Record& r : ticks_.slice(s->ticks_from, ticks_.end())) {
+        if (r.a >= s->begin_ns - kLookbackNs) journal_tick(*s, r);
+    }
     for (const GapNote& g : gaps_) {
         if (g.end_ns == 0) journal_gap(*s, g);
     }
