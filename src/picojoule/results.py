@@ -161,8 +161,13 @@ class Region:
 
     @property
     def watts(self) -> float:
-        """Mean power while the region was open; nan if unknown."""
-        return self.total.joules / self.duration_s if self.duration_s > 0 else math.nan
+        """Mean power while the region was open; nan if unknown.
+
+        Unknown too where calls overlapped: their seconds are summed, the joules are not.
+        """
+        if self.concurrent or self.duration_s <= 0:
+            return math.nan
+        return self.total.joules / self.duration_s
 
 
 class RegionTable(Sequence[Region]):
