@@ -102,10 +102,6 @@ void Engine::handle_forks() {
     static_cast<void>(handled);
 }
 
-bool Engine::owned_by_this_process() noexcept {
-    return existing() != nullptr;
-}
-
 Engine::Engine() : wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     // Signals are the program's business: they must be delivered to its threads, not to ours.
     sigset_t all;

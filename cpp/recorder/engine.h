@@ -137,7 +137,6 @@ class Engine {
     std::vector<MeterFinding> known_findings();
     // (meter key, channel) of every open meter.
     std::vector<std::pair<std::string, Channel>> channels();
-    [[nodiscard]] static bool owned_by_this_process() noexcept;
 
   private:
     struct ChannelState {
