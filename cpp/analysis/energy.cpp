@@ -38,50 +38,63 @@ EnergyCurve::EnergyCurve(Timeline line) : line_(std::move(line)) {
     watts_.assign(n, kNaN);
     broken_s_.assign(n, 0.0);
     noise2_.assign(n, 0.0);
-    std::vector<double> levels;
-    std::vector<double> widths;
-    std::vector<double> stds;
+    agree_w_.assign(n, 0.0);
+    double level = 0.0;
+    double windows = 0.0;
     for (std::size_t k = 1; k < n; ++k) {
         const double dt_s = (line_.time_ns[k] - line_.time_ns[k - 1]) * 1e-9;
         broken_s_[k] = broken_s_[k - 1] + (line_.broken[k] ? dt_s : 0.0);
         noise2_[k] = noise2_[k - 1] + line_.noise_j[k] * line_.noise_j[k];
         if (line_.broken[k]) continue;
         watts_[k] = (line_.joules[k] - line_.joules[k - 1]) / dt_s;
-        levels.push_back(watts_[k]);
-        widths.push_back(dt_s);
-        stds.push_back(line_.time_std_ns[k] * 1e-9);
+        level += watts_[k];
+        windows += 1.0;
     }
-    if (levels.empty()) return;
-    const auto middle = [](std::vector<double> v) {
-        const auto m = v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2);
-        std::nth_element(v.begin(), m, v.end());
-        return *m;
-    };
-    const double level = middle(levels);
-    const double width = middle(widths);
-    // Noise of a difference of neighbouring windows: they share an edge, which enters twice.
-    const double edge_w = level * middle(stds) / width;
-    const double noise2 = 6.0 * edge_w * edge_w + 6.0 * quantum_std2(line_.quantum_j / width);
-    agree_w_ = 2.0 * std::sqrt(noise2);
-    double sum = 0.0;
-    double count = 0.0;
-    double agree = 0.0;
+    if (windows == 0.0) return;
+    level /= windows;
+    // Noise of the change from one window to the next: they share a tick, which enters twice.
+    std::vector<double> noise2(n, kNaN);
+    std::vector<double> known;
     for (std::size_t k = 2; k < n; ++k) {
         if (std::isnan(watts_[k]) || std::isnan(watts_[k - 1])) continue;
-        const double d = watts_[k] - watts_[k - 1];
-        sum += d * d;
-        count += 1.0;
-        agree += std::abs(d) <= agree_w_ ? 1.0 : 0.0;
+        const double dt_s = std::min(line_.time_ns[k] - line_.time_ns[k - 1],
+                                     line_.time_ns[k - 1] - line_.time_ns[k - 2]) *
+                            1e-9;
+        const auto edge2 = [&](std::size_t i) {
+            const double s = line_.time_std_ns[i] * 1e-9 * level / dt_s;
+            return s * s;
+        };
+        noise2[k] = edge2(k) + 4.0 * edge2(k - 1) + edge2(k - 2) +
+                    6.0 * quantum_std2(line_.quantum_j / dt_s);
+        agree_w_[k] = 2.0 * std::sqrt(noise2[k]);
+        known.push_back(noise2[k]);
     }
-    if (count == 0.0) {
+    if (known.empty()) {
         step2_ = 0.25 * level * level;  // a single window: anything may have happened inside
         unresolved_ = 1.0;
         return;
     }
-    step2_ = std::max(0.0, sum / count - noise2);
+    const auto middle = known.begin() + static_cast<std::ptrdiff_t>(known.size() / 2);
+    std::nth_element(known.begin(), middle, known.end());
+    const double usual2 = std::max(*middle, 1e-12);
+    const auto count = static_cast<double>(known.size());
+    double changes2 = 0.0;
+    double noises2 = 0.0;
+    double weights = 0.0;
+    double agree = 0.0;
+    for (std::size_t k = 2; k < n; ++k) {
+        if (std::isnan(noise2[k])) continue;
+        const double d = watts_[k] - watts_[k - 1];
+        const double weight = 1.0 / (1.0 + noise2[k] / usual2);  // ticks badly known say little
+        changes2 += weight * d * d;
+        noises2 += weight * noise2[k];
+        weights += weight;
+        agree += std::abs(d) <= agree_w_[k] ? 1.0 : 0.0;
+    }
+    step2_ = std::max(0.0, (changes2 - noises2) / weights);
     // One imagined disagreement more than seen: a few windows that agree prove little.
     const double share = agree / (count + 1.0);
-    unresolved_ = step2_ > noise2 ? std::clamp((0.30 - share) / 0.15, 0.0, 1.0) : 0.0;
+    unresolved_ = step2_ > noises2 / weights ? std::clamp((0.30 - share) / 0.15, 0.0, 1.0) : 0.0;
     inflate_ = 1.0 + 1.5 / count;
 }
 
@@ -110,7 +123,8 @@ EnergyCurve::Edge EnergyCurve::edge(double at_ns) const {
     if (std::isnan(left)) left = right;
     if (std::isnan(right)) right = left;
     if (std::isnan(left)) left = right = std::sqrt(step2_);
-    if (std::min(std::abs(left), std::abs(right)) > agree_w_) {
+    const double alike_w = std::max(agree_w_[next], next + 1 < n ? agree_w_[next + 1] : 0.0);
+    if (std::min(std::abs(left), std::abs(right)) > alike_w) {
         const double step = left * right > 0.0 ? std::abs(left + right)
                                                : 2.0 * std::max(std::abs(left), std::abs(right));
         e.resolved = kStep * step * shape;

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <span>
 
+#include "analysis/sensor_clock.h"
+
 namespace picojoule {
 namespace {
 
@@ -20,126 +22,36 @@ double median(std::vector<double> values) {
     return *middle;
 }
 
-// A straight line through (index, time), weighted, over a sliding neighbourhood: follows the slow
-// drift of either clock. Prefix sums make each fit O(1).
-class LocalLine {
-  public:
-    LocalLine(std::span<const double> x, std::span<const double> y, std::span<const double> w) {
-        const std::size_t n = x.size();
-        x0_ = n > 0 ? x[0] : 0.0;
-        slope_guess_ = n > 1 ? (y[n - 1] - y[0]) / std::max(1.0, x[n - 1] - x[0]) : 0.0;
-        y0_ = n > 0 ? y[0] : 0.0;
-        for (auto* s : {&sw_, &sx_, &sy_, &sxx_, &sxy_}) s->assign(n + 1, 0.0);
-        for (std::size_t i = 0; i < n; ++i) {
-            // Residuals from a rough line, so that the sums lose no digits.
-            const double u = x[i] - x0_;
-            const double v = y[i] - y0_ - slope_guess_ * u;
-            sw_[i + 1] = sw_[i] + w[i];
-            sx_[i + 1] = sx_[i] + w[i] * u;
-            sy_[i + 1] = sy_[i] + w[i] * v;
-            sxx_[i + 1] = sxx_[i] + w[i] * u * u;
-            sxy_[i + 1] = sxy_[i] + w[i] * u * v;
-        }
-    }
-
-    struct Fit {
-        double at{};
-        double slope{};
-        double leverage{};  // variance of the fit at x, in units of the scatter's variance
-    };
-    [[nodiscard]] Fit at(std::size_t i, double x) const {
-        constexpr std::size_t kReach = 48;
-        const std::size_t n = sw_.size() - 1;
-        const std::size_t lo = i > kReach ? i - kReach : 0;
-        const std::size_t hi = std::min(n, i + kReach + 1);
-        const auto sum = [&](const std::vector<double>& s) { return s[hi] - s[lo]; };
-        const double w = sum(sw_);
-        const double mx = sum(sx_) / w;
-        const double my = sum(sy_) / w;
-        const double vxx = sum(sxx_) - w * mx * mx;
-        const double slope = vxx > 1e-9 ? (sum(sxy_) - w * mx * my) / vxx : 0.0;
-        const double u = x - x0_;
-        const double count = static_cast<double>(hi - lo);
-        const double mean_w = w / count;
-        return {y0_ + slope_guess_ * u + my + slope * (u - mx), slope_guess_ + slope,
-                1.0 / count + (vxx > 1e-9 ? mean_w * (u - mx) * (u - mx) / vxx : 0.0)};
-    }
-
-  private:
-    double x0_{}, y0_{}, slope_guess_{};
-    std::vector<double> sw_, sx_, sy_, sxx_, sxy_;
-};
-
-// Ticks of a sensor with a clock of its own: posterior of each from its bracket and from the clock.
+// Ticks of a sensor with a clock of its own: placed by their brackets and by that clock.
 void fit_clock(std::span<const Record> ticks, Timeline& line) {
     const std::size_t n = ticks.size();
     // Held values have no tick time of their own: placed afterwards.
     std::vector<std::size_t> real;
+    std::vector<Bracket> brackets;
+    bool fresh = false;
     for (std::size_t i = 0; i < n; ++i) {
-        if ((ticks[i].flags & tick_flag::kHeld) == 0) real.push_back(i);
+        fresh |= (ticks[i].flags & tick_flag::kAfterGap) != 0;
+        if ((ticks[i].flags & tick_flag::kHeld) != 0) continue;
+        real.push_back(i);
+        brackets.push_back({static_cast<double>(ticks[i].b - line.origin_ns),
+                            static_cast<double>(ticks[i].a - line.origin_ns), fresh});
+        fresh = false;
     }
     std::vector<double> steps;
-    std::vector<double> widths;
-    for (std::size_t k = 0; k < real.size(); ++k) {
-        widths.push_back(2.0 * line.time_std_ns[real[k]] / (2.0 * kUniform));
-        if (k > 0) steps.push_back(line.time_ns[real[k]] - line.time_ns[real[k - 1]]);
+    for (std::size_t k = 1; k < real.size(); ++k) {
+        steps.push_back(line.time_ns[real[k]] - line.time_ns[real[k - 1]]);
     }
     double period = median(steps);
     if (period <= 0.0) return;
-    line.period_ns = period;
     // The value seen is that of the latest tick: however long nobody looked, that tick is less than
     // a period old.
+    for (Bracket& b : brackets) b.old_ns = std::max(b.old_ns, b.new_ns - period);
+    const ClockFit fit = fit_sensor_clock(brackets, period);
     for (std::size_t k = 0; k < real.size(); ++k) {
-        if (widths[k] <= period) continue;
-        line.time_ns[real[k]] += 0.5 * (widths[k] - period);
-        line.time_std_ns[real[k]] = kUniform * period;
-        widths[k] = period;
+        line.time_ns[real[k]] = fit.time_ns[k];
+        line.time_std_ns[real[k]] = fit.std_ns[k];
     }
-    for (std::size_t k = 1; k < real.size(); ++k) {
-        steps[k - 1] = line.time_ns[real[k]] - line.time_ns[real[k - 1]];
-    }
-    if (real.size() >= 4) {
-        const double usual_width = std::max(1.0, median(widths));
-        std::vector<double> x, y, w;
-        double count = 0.0;
-        for (std::size_t k = 0; k < real.size(); ++k) {
-            // Numbers come from counting steps one by one: dividing a long time by the period would
-            // turn a small error of the period into a wrong number.
-            if (k > 0) count += std::max(1.0, std::round(steps[k - 1] / period));
-            x.push_back(count);
-            y.push_back(line.time_ns[real[k]]);
-            w.push_back(1.0 / (widths[k] * widths[k] + usual_width * usual_width));
-        }
-        const LocalLine fit(x, y, w);
-        double scatter = 0.0;
-        double expected = 0.0;
-        double weight = 0.0;
-        for (std::size_t k = 0; k < real.size(); ++k) {
-            const double r = y[k] - fit.at(k, x[k]).at;
-            scatter += w[k] * r * r;
-            expected += w[k] * widths[k] * widths[k] / 12.0;
-            weight += w[k];
-        }
-        const double free = static_cast<double>(real.size()) /
-                            std::max(1.0, static_cast<double>(real.size()) - 2.0);
-        scatter = scatter / weight * free;
-        const double jitter2 = std::max(scatter - expected / weight, 25.0 * 1e6);  // 5 us at least
-        if (std::sqrt(scatter) < 0.1 * period) {
-            for (std::size_t k = 0; k < real.size(); ++k) {
-                const auto f = fit.at(k, x[k]);
-                const double bracket2 = widths[k] * widths[k] / 12.0;
-                const double gain = jitter2 / (jitter2 + bracket2);
-                const double half = 0.5 * widths[k];
-                double at = f.at + gain * (y[k] - f.at);
-                at = std::clamp(at, y[k] - half, y[k] + half);  // the bracket is certain
-                line.time_ns[real[k]] = at;
-                line.time_std_ns[real[k]] =
-                    std::sqrt(jitter2 * bracket2 / (jitter2 + bracket2) +
-                              (1.0 - gain) * (1.0 - gain) * f.leverage * (jitter2 + bracket2));
-            }
-            line.period_ns = period = fit.at(real.size() / 2, x[real.size() / 2]).slope;
-        }
-    }
+    line.period_ns = period = fit.period_ns;
     // A held value was published by the last tick before it was seen: count back from the next one.
     for (std::size_t i = n; i-- > 0;) {
         if ((ticks[i].flags & tick_flag::kHeld) == 0) continue;
@@ -148,7 +60,8 @@ void fit_clock(std::span<const Record> ticks, Timeline& line) {
             const double next = line.time_ns[i + 1];
             const double turns = std::max(1.0, std::ceil((next - seen) / period - 1e-6));
             line.time_ns[i] = next - turns * period;
-            line.time_std_ns[i] = std::hypot(line.time_std_ns[i + 1], 0.001 * period * turns);
+            line.time_std_ns[i] =
+                std::hypot(line.time_std_ns[i + 1], fit.jitter_ns, fit.period_std_ns * turns);
         } else {
             line.time_ns[i] = seen - 0.5 * period;
             line.time_std_ns[i] = kUniform * period;
