@@ -4,10 +4,10 @@ Rounds of three runs in one process, in random order: two without any profile, o
 a hundred chunks of some 3 ms. Three figures, each the median of paired differences with its 95 %
 bootstrap interval, and each beside that of the two runs that do not differ:
 
-- ``whole``: wall time of the runs. On a shared machine the core's own speed moves by tens of percent
-  and this says little.
-- ``undisturbed``: wall time of the fast chunks (10th percentile), which other tenants disturb least:
-  what hooks, caches and clocks of the profile would cost.
+- ``whole``: wall time of the runs. On a shared machine the core's own speed moves by tens of
+  percent and this says little.
+- ``undisturbed``: wall time of the fast chunks (10th percentile), which other tenants disturb
+  least: what hooks, caches and clocks of the profile would cost.
 - ``descheduled``: share of wall time in which the loop's thread did not run: what the sampler's
   thread would take away.
 """

@@ -11,10 +11,11 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // A step somewhere inside a window, at an unknown place u uniform in it, makes even spreading wrong
 // by step * (min(u, f) - u f): as a share of f (1 - f), uniform between 0 and 1. The std
-// whose 1.96-fold is the 95 % quantile of that.
-constexpr double kStep = 0.95 / 1.96;
+// whose 1.96-fold is the most it can be (its 95 % quantile leaves no room for the step's own
+// doubt).
+constexpr double kStep = 1.0 / 1.96;
 // The same if the step is at the very edge: the error is then the largest possible, 1, not uniform.
-constexpr double kStepAtEdge = 1.05 / 0.95;
+constexpr double kStepAtEdge = 1.05;
 // Power that moves faster than the ticks: mean square of the error inside a window in units of the
 // mean square change between windows. Between 1/60 (a slow telegraph) and more than 1/2 (a square
 // wave a little longer than a tick); the cautious end, since the two cannot be told apart
@@ -22,7 +23,7 @@ constexpr double kStepAtEdge = 1.05 / 0.95;
 constexpr double kAliased = 0.55;
 // Scale of that error, chosen on simulated square waves such that 95 % intervals cover 95 % or more
 // (tests/unit/test_energy.py): such errors are bounded, so less than a Gaussian's width will do.
-constexpr double kBounded = 0.71;
+constexpr double kBounded = 0.725;
 // Prior of how far the power of a region differs from that of whatever shares its tick: even
 // spreading was off by 48 to 54 % a kernel in published simulations of such mixes.
 constexpr double kContrast = 0.5;
