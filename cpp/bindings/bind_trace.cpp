@@ -2,6 +2,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -9,6 +10,7 @@
 #include <utility>
 
 #include "analysis/energy.h"
+#include "analysis/kernels.h"
 #include "bindings/bind.h"
 #include "model/journal.h"
 #include "model/trace.h"
@@ -32,6 +34,23 @@ py::dtype record_dtype() {
 py::array view(const std::vector<Record>& rows, py::handle owner) {
     py::array out(record_dtype(), {static_cast<py::ssize_t>(rows.size())},
                   {static_cast<py::ssize_t>(sizeof(Record))}, rows.data(), owner);
+    out.attr("setflags")("write"_a = false);
+    return out;
+}
+
+py::dtype kernel_cell_dtype() {
+    static const auto* dtype = new py::object(py::module_::import("numpy").attr("dtype")(py::dict(
+        "names"_a = py::make_tuple("path", "kernel_class", "track", "flags", "count", "time_ns",
+                                   "least_ns", "most_ns", "time2_ns2"),
+        "formats"_a = py::make_tuple("<u4", "<u4", "<u4", "<u4", "<u8", "<i8", "<i8", "<i8", "<f8"),
+        "offsets"_a = py::make_tuple(0, 4, 8, 12, 16, 24, 32, 40, 48),
+        "itemsize"_a = sizeof(KernelCell))));
+    return py::reinterpret_borrow<py::dtype>(*dtype);
+}
+
+py::array cell_view(const std::vector<KernelCell>& rows, py::handle owner) {
+    py::array out(kernel_cell_dtype(), {static_cast<py::ssize_t>(rows.size())},
+                  {static_cast<py::ssize_t>(sizeof(KernelCell))}, rows.data(), owner);
     out.attr("setflags")("write"_a = false);
     return out;
 }
@@ -61,6 +80,7 @@ struct ChannelAnalysis {
 struct Analysis {
     std::vector<PathUse> use;
     std::vector<ChannelAnalysis> channels;
+    std::vector<DeviceUse> devices;
 };
 
 Analysis analyse(const Trace& trace) {
@@ -78,6 +98,7 @@ Analysis analyse(const Trace& trace) {
             a.std_j.push_back(e.std_j);
             a.resolved.push_back(e.resolved ? 1 : 0);
         }
+        if (runs_kernels(trace, c)) out.devices.push_back(device_use(trace, c, curve));
         out.channels.push_back(std::move(a));
     }
     return out;
@@ -108,7 +129,14 @@ py::dict to_python(const Analysis& analysis) {
             "region_joules"_a = array_of(c.joules), "region_std_j"_a = array_of(c.std_j),
             "region_resolved"_a = array_of(c.resolved)));
     }
-    return py::dict("channels"_a = channels, "time_ns"_a = array_of(time_ns),
+    py::list devices;
+    for (const DeviceUse& d : analysis.devices) {
+        devices.append(py::dict("channel"_a = d.channel, "cell"_a = array_of(d.cells),
+                                "joules"_a = array_of(d.joules), "std_j"_a = array_of(d.std_j),
+                                "busy_s"_a = d.busy_s, "idle_s"_a = d.idle_s, "idle_j"_a = d.idle_j,
+                                "spread"_a = d.spread));
+    }
+    return py::dict("channels"_a = channels, "devices"_a = devices, "time_ns"_a = array_of(time_ns),
                     "enters"_a = array_of(enters), "exits"_a = array_of(exits),
                     "open_at_begin"_a = array_of(open), "concurrent"_a = array_of(concurrent));
 }
@@ -146,12 +174,84 @@ Channel channel_from(const py::dict& d) {
     return c;
 }
 
+py::dict kernel_class_dict(const KernelClass& k) {
+    return py::dict("kind"_a = to_string(k.kind), "name"_a = k.name,
+                    "grid"_a = py::make_tuple(k.grid[0], k.grid[1], k.grid[2]),
+                    "block"_a = py::make_tuple(k.block[0], k.block[1], k.block[2]),
+                    "static_shared"_a = k.static_shared, "dynamic_shared"_a = k.dynamic_shared,
+                    "bytes"_a = k.bytes);
+}
+
+KernelClass kernel_class_from(const py::dict& d) {
+    KernelClass k;
+    const auto kind = py::cast<std::string>(d["kind"]);
+    k.kind = ActivityKind::other;
+    for (const auto one : {ActivityKind::kernel, ActivityKind::memcpy, ActivityKind::memset}) {
+        if (kind == to_string(one)) k.kind = one;
+    }
+    k.name = py::cast<std::string>(d["name"]);
+    k.grid = py::cast<std::array<std::uint32_t, 3>>(d["grid"]);
+    k.block = py::cast<std::array<std::uint32_t, 3>>(d["block"]);
+    k.static_shared = py::cast<std::uint32_t>(d["static_shared"]);
+    k.dynamic_shared = py::cast<std::uint32_t>(d["dynamic_shared"]);
+    k.bytes = py::cast<std::uint64_t>(d["bytes"]);
+    return k;
+}
+
+py::dict track_dict(const Track& t) {
+    return py::dict("domain"_a = t.domain, "device"_a = t.device, "context"_a = t.context,
+                    "stream"_a = t.stream);
+}
+
+Track track_from(const py::dict& d) {
+    return {py::cast<std::string>(d["domain"]), py::cast<std::string>(d["device"]),
+            py::cast<std::uint64_t>(d["context"]), py::cast<std::uint64_t>(d["stream"])};
+}
+
+void take_kernels(Trace& t, const py::object& kernels, const py::list& kernel_classes,
+                  const py::list& tracks, const py::object& kernel_cells) {
+    for (const auto& k : kernel_classes) {
+        t.kernel_classes.push_back(kernel_class_from(py::cast<py::dict>(k)));
+    }
+    for (const auto& track : tracks) t.tracks.push_back(track_from(py::cast<py::dict>(track)));
+    const auto check = [&](std::uint64_t path, std::uint64_t what, std::uint64_t where) {
+        if (path >= t.paths.size()) throw std::invalid_argument("a kernel of an unknown path");
+        if (what >= t.kernel_classes.size()) {
+            throw std::invalid_argument("a kernel of an unknown class");
+        }
+        if (where >= t.tracks.size()) throw std::invalid_argument("a kernel on an unknown track");
+    };
+    if (!kernels.is_none()) t.kernels = rows_from(py::cast<py::array>(kernels));
+    for (const Record& r : t.kernels) {
+        check(static_cast<std::uint32_t>(r.c), r.d, r.id);
+        if (r.b < r.a) throw std::invalid_argument("a kernel ends before it begins");
+    }
+    std::stable_sort(t.kernels.begin(), t.kernels.end(),
+                     [](const Record& x, const Record& y) { return x.a < y.a; });
+    if (!kernel_cells.is_none()) {
+        const auto array = py::array::ensure(kernel_cells, py::array::c_style);
+        if (!array || array.itemsize() != sizeof(KernelCell)) {
+            throw std::invalid_argument("kernel_cells must have the dtype of kernel_cell_dtype()");
+        }
+        t.kernel_cells.resize(static_cast<std::size_t>(array.size()));
+        if (array.size() > 0) {
+            std::memcpy(t.kernel_cells.data(), array.data(),
+                        t.kernel_cells.size() * sizeof(KernelCell));
+        }
+        for (const KernelCell& c : t.kernel_cells) check(c.path, c.kernel_class, c.track);
+    } else {
+        t.kernel_cells = sum_kernels(t.kernels);
+    }
+}
+
 Trace make_trace(
     std::string name, std::int64_t begin_ns, std::int64_t end_ns, std::int64_t begin_wall_ns,
     const py::list& channels, const std::vector<std::pair<std::uint32_t, std::string>>& paths,
     const py::array& ticks, const py::array& cells, const py::array& spans,
     const std::vector<std::tuple<std::uint16_t, std::int64_t, std::int64_t, std::string>>& gaps,
-    std::map<std::string, double> overhead, std::vector<std::string> warnings) {
+    std::map<std::string, double> overhead, std::vector<std::string> warnings,
+    const py::object& kernels, const py::list& kernel_classes, const py::list& tracks,
+    const py::object& kernel_cells) {
     if (end_ns < begin_ns) throw std::invalid_argument("end_ns lies before begin_ns");
     Trace t;
     t.name = std::move(name);
@@ -175,6 +275,7 @@ Trace make_trace(
         t.gaps.push_back({channel, from, to, reason});
     t.overhead = std::move(overhead);
     t.warnings = std::move(warnings);
+    take_kernels(t, kernels, kernel_classes, tracks, kernel_cells);
     return t;
 }
 
@@ -184,7 +285,8 @@ void bind_trace(py::module_& m) {
     py::class_<Trace>(m, "Trace", py::dynamic_attr(), "Everything one profile recorded.")
         .def(py::init(&make_trace), "name"_a, "begin_ns"_a, "end_ns"_a, "begin_wall_ns"_a,
              "channels"_a, "paths"_a, "ticks"_a, "cells"_a, "spans"_a, "gaps"_a, "overhead"_a,
-             "warnings"_a)
+             "warnings"_a, "kernels"_a = py::none(), "kernel_classes"_a = py::list(),
+             "tracks"_a = py::list(), "kernel_cells"_a = py::none())
         .def_readonly("name", &Trace::name)
         .def_readonly("begin_ns", &Trace::begin_ns)
         .def_readonly("end_ns", &Trace::end_ns)
@@ -218,6 +320,29 @@ void bind_trace(py::module_& m) {
         .def_property_readonly(
             "spans",
             [](const py::object& self) { return view(py::cast<const Trace&>(self).spans, self); })
+        .def_property_readonly(
+            "kernels",
+            [](const py::object& self) { return view(py::cast<const Trace&>(self).kernels, self); })
+        .def_property_readonly("kernel_classes",
+                               [](const Trace& t) {
+                                   py::list out;
+                                   for (const KernelClass& k : t.kernel_classes) {
+                                       out.append(kernel_class_dict(k));
+                                   }
+                                   return out;
+                               })
+        .def_property_readonly("tracks",
+                               [](const Trace& t) {
+                                   py::list out;
+                                   for (const Track& track : t.tracks)
+                                       out.append(track_dict(track));
+                                   return out;
+                               })
+        .def_property_readonly("kernel_cells",
+                               [](const py::object& self) {
+                                   return cell_view(py::cast<const Trace&>(self).kernel_cells,
+                                                    self);
+                               })
         .def_property_readonly(
             "gaps",
             [](const Trace& t) {
@@ -253,6 +378,7 @@ void bind_trace(py::module_& m) {
         },
         "path"_a, "(trace, problem, message, bytes ignored); problem is '' if it could be read.");
     m.def("record_dtype", &record_dtype, "NumPy dtype of the rows of a trace.");
+    m.def("kernel_cell_dtype", &kernel_cell_dtype, "NumPy dtype of Trace.kernel_cells.");
     m.attr("JOURNAL_FILE") = std::string(kJournalFile);
 }
 

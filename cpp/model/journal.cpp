@@ -70,6 +70,52 @@ std::size_t text_records(std::int64_t bytes) noexcept {
     return (static_cast<std::size_t>(bytes) + sizeof(Record) - 1) / sizeof(Record);
 }
 
+// Fields joined by the unit separator, which no name contains: nothing to escape.
+constexpr char kSeparator = '\x1f';
+
+class Fields {
+  public:
+    void text(std::string_view field) { out_.append(field).push_back(kSeparator); }
+    template <class T>
+    void number(T value) {
+        char digits[40];
+        const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
+        text({digits, static_cast<std::size_t>(end - digits)});
+    }
+    std::string take() { return std::move(out_); }
+
+  private:
+    std::string out_;
+};
+
+class FieldReader {
+  public:
+    explicit FieldReader(std::string_view text) : rest_(text) {}
+    void text(std::string& field) { field = next(); }
+    template <class T>
+    void number(T& value) {
+        const std::string_view field = next();
+        const char* end = field.data() + field.size();
+        good_ &= std::from_chars(field.data(), end, value).ec == std::errc{};
+    }
+    [[nodiscard]] bool good() const noexcept { return good_; }
+
+  private:
+    std::string_view next() {
+        const auto end = rest_.find(kSeparator);
+        if (end == std::string_view::npos) {
+            good_ = false;
+            return {};
+        }
+        const std::string_view field = rest_.substr(0, end);
+        rest_.remove_prefix(end + 1);
+        return field;
+    }
+
+    std::string_view rest_;
+    bool good_{true};
+};
+
 // Turns the stream of records back into a Trace.
 class TraceAssembler {
   public:
@@ -112,13 +158,15 @@ class TraceAssembler {
                 if (r.d >= trace.paths.size()) trace.paths.resize(r.d + 1UL);
                 trace.paths[r.d] = {static_cast<std::uint32_t>(r.a), std::move(text)};
                 break;
-            case TextUse::channel: {
-                Channel channel;
-                if (!decode_channel(text, channel)) break;
-                if (r.d >= trace.channels.size()) trace.channels.resize(r.d + 1UL);
-                trace.channels[r.d] = std::move(channel);
+            case TextUse::channel:
+                put(trace.channels, r.d, text, decode_channel);
                 break;
-            }
+            case TextUse::kernel_class:
+                put(trace.kernel_classes, r.d, text, decode_kernel_class);
+                break;
+            case TextUse::track:
+                put(trace.tracks, r.d, text, decode_track);
+                break;
             case TextUse::reason:
                 reasons_[r.d] = std::move(text);
                 break;
@@ -135,6 +183,15 @@ class TraceAssembler {
         }
     }
 
+    template <class T>
+    static void put(std::vector<T>& list, std::uint32_t index, std::string_view text,
+                    bool (*decode)(std::string_view, T&)) {
+        T value;
+        if (!decode(text, value)) return;
+        if (index >= list.size()) list.resize(index + 1UL);
+        list[index] = std::move(value);
+    }
+
     void take(const Record& r) {
         switch (r.kind) {
             case RecordKind::tick:
@@ -147,6 +204,10 @@ class TraceAssembler {
                 break;
             case RecordKind::span:
                 trace.spans.push_back(r);
+                last_ns_ = std::max(last_ns_, r.b);
+                break;
+            case RecordKind::kernel:
+                trace.kernels.push_back(r);
                 last_ns_ = std::max(last_ns_, r.b);
                 break;
             case RecordKind::gap: {
@@ -194,50 +255,63 @@ void append_text(std::vector<Record>& out, TextUse use, std::uint32_t id, std::u
     if (!text.empty()) std::memcpy(static_cast<void*>(&out[first]), text.data(), text.size());
 }
 
-// Fields joined by the unit separator, which no name of a device contains: nothing to escape.
 std::string encode_channel(const Channel& c) {
-    constexpr char kSeparator = '\x1f';
-    std::string out;
-    const auto add = [&](std::string_view field) { out.append(field).push_back(kSeparator); };
-    const auto number = [&](auto value) {
-        char text[40];
-        const auto end = std::to_chars(text, text + sizeof text, value).ptr;
-        add({text, static_cast<std::size_t>(end - text)});
-    };
-    add(c.meter), add(c.domain), add(c.field), add(c.device), add(c.note);
-    number(static_cast<int>(c.quantity)), number(static_cast<int>(c.provenance));
-    number(static_cast<int>(c.in_total)), number(static_cast<int>(c.latched));
-    number(c.update_period_ns), number(c.window_ns), number(c.unit), number(c.wrap_at);
-    number(c.gain_std);
-    return out;
+    Fields out;
+    out.text(c.meter), out.text(c.domain), out.text(c.field), out.text(c.device), out.text(c.note);
+    out.number(static_cast<int>(c.quantity)), out.number(static_cast<int>(c.provenance));
+    out.number(static_cast<int>(c.in_total)), out.number(static_cast<int>(c.latched));
+    out.number(c.update_period_ns), out.number(c.window_ns), out.number(c.unit);
+    out.number(c.wrap_at), out.number(c.gain_std);
+    return out.take();
 }
 
 bool decode_channel(std::string_view text, Channel& c) {
-    std::vector<std::string_view> fields;
-    while (!text.empty()) {
-        const auto end = text.find('\x1f');
-        if (end == std::string_view::npos) return false;
-        fields.push_back(text.substr(0, end));
-        text.remove_prefix(end + 1);
-    }
-    if (fields.size() < 14) return false;
-    bool good = true;
-    const auto number = [&](std::string_view field, auto& value) {
-        good &= std::from_chars(field.data(), field.data() + field.size(), value).ec == std::errc{};
-    };
-    c.meter = fields[0], c.domain = fields[1], c.field = fields[2];
-    c.device = fields[3], c.note = fields[4];
+    FieldReader in(text);
     int quantity{}, provenance{}, in_total{}, latched{};
-    number(fields[5], quantity), number(fields[6], provenance);
-    number(fields[7], in_total), number(fields[8], latched);
-    number(fields[9], c.update_period_ns), number(fields[10], c.window_ns);
-    number(fields[11], c.unit), number(fields[12], c.wrap_at), number(fields[13], c.gain_std);
-    if (!good || quantity < 0 || quantity > 1 || provenance < 0 || provenance > 3) return false;
+    in.text(c.meter), in.text(c.domain), in.text(c.field), in.text(c.device), in.text(c.note);
+    in.number(quantity), in.number(provenance), in.number(in_total), in.number(latched);
+    in.number(c.update_period_ns), in.number(c.window_ns), in.number(c.unit), in.number(c.wrap_at);
+    in.number(c.gain_std);
+    if (!in.good() || quantity < 0 || quantity > 1 || provenance < 0 || provenance > 3)
+        return false;
     c.quantity = static_cast<Quantity>(quantity);
     c.provenance = static_cast<Provenance>(provenance);
     c.in_total = in_total != 0;
     c.latched = latched != 0;
     return true;
+}
+
+std::string encode_kernel_class(const KernelClass& k) {
+    Fields out;
+    out.text(k.name), out.number(static_cast<int>(k.kind));
+    for (const auto n : k.grid) out.number(n);
+    for (const auto n : k.block) out.number(n);
+    out.number(k.static_shared), out.number(k.dynamic_shared), out.number(k.bytes);
+    return out.take();
+}
+
+bool decode_kernel_class(std::string_view text, KernelClass& k) {
+    FieldReader in(text);
+    int kind{};
+    in.text(k.name), in.number(kind);
+    for (auto& n : k.grid) in.number(n);
+    for (auto& n : k.block) in.number(n);
+    in.number(k.static_shared), in.number(k.dynamic_shared), in.number(k.bytes);
+    if (!in.good() || kind < 1 || kind > 4) return false;
+    k.kind = static_cast<ActivityKind>(kind);
+    return true;
+}
+
+std::string encode_track(const Track& t) {
+    Fields out;
+    out.text(t.domain), out.text(t.device), out.number(t.context), out.number(t.stream);
+    return out.take();
+}
+
+bool decode_track(std::string_view text, Track& t) {
+    FieldReader in(text);
+    in.text(t.domain), in.text(t.device), in.number(t.context), in.number(t.stream);
+    return in.good();
 }
 
 JournalWriter::JournalWriter(const std::string& path)

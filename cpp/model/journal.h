@@ -29,6 +29,10 @@ void append_text(std::vector<Record>& out, TextUse use, std::uint32_t id, std::u
 // A channel as one line of text, and back.
 std::string encode_channel(const Channel& channel);
 bool decode_channel(std::string_view text, Channel& channel);
+std::string encode_kernel_class(const KernelClass& kernel_class);
+bool decode_kernel_class(std::string_view text, KernelClass& kernel_class);
+std::string encode_track(const Track& track);
+bool decode_track(std::string_view text, Track& track);
 
 class JournalWriter {
   public:

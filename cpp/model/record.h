@@ -8,12 +8,13 @@
 namespace picojoule {
 
 enum class RecordKind : std::uint8_t {
-    tick = 1,  // a channel published a value
-    cell = 2,  // time spent in one region path since the previous snapshot
-    span = 3,  // one region call, for the timeline
-    gap = 4,   // a channel said nothing for a while
-    text = 5,  // a string follows, in ceil(b / 32) records of raw bytes
-    mark = 6,  // the profile began or ended
+    tick = 1,    // a channel published a value
+    cell = 2,    // time spent in one region path since the previous snapshot
+    span = 3,    // one region call, for the timeline
+    gap = 4,     // a channel said nothing for a while
+    text = 5,    // a string follows, in ceil(b / 32) records of raw bytes
+    mark = 6,    // the profile began or ended
+    kernel = 7,  // something that ran on a device
 };
 
 // What is special about a tick.
@@ -27,7 +28,22 @@ constexpr std::uint8_t kLate = 32;     // the sampler was held up: the bracket i
 constexpr std::uint8_t kDuplicate = 64;  // an expected tick brought the same value again
 }  // namespace tick_flag
 
-enum class TextUse : std::uint8_t { path = 1, channel = 2, reason = 3, meta = 4, finding = 5 };
+// What is special about a kernel.
+namespace kernel_flag {
+constexpr std::uint8_t kReplayed = 1;   // part of a graph; its path is that of the capture
+constexpr std::uint8_t kUnmatched = 2;  // its launch was not seen: the path is not known
+constexpr std::uint8_t kOldGraph = 4;   // of a graph captured before we looked: path of the launch
+}  // namespace kernel_flag
+
+enum class TextUse : std::uint8_t {
+    path = 1,
+    channel = 2,
+    reason = 3,
+    meta = 4,
+    finding = 5,
+    kernel_class = 6,
+    track = 7,
+};
 enum class MarkUse : std::uint8_t { begin = 1, end = 2 };
 
 //        a                 b                c                    d              id
@@ -35,6 +51,7 @@ enum class MarkUse : std::uint8_t { begin = 1, end = 2 };
 // cell   snapshot at       ns of open time  enters<<32 | exits   path           most open at once
 // span   begin             end              thread               path           -
 // gap    begin             end (0: open)    -                    reason text    channel
+// kernel begin             end              graph node<<32 | path  kernel class track
 // text   parent path       bytes            -                    its id         TextUse
 // mark   time              wall clock (ns)  -                    -              MarkUse
 struct Record {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model/channel.h"
+#include "model/kernel.h"
 #include "model/record.h"
 
 namespace picojoule {
@@ -32,10 +33,14 @@ struct Trace {
     std::int64_t begin_wall_ns{};  // CLOCK_REALTIME at begin
     std::vector<Channel> channels;
     std::vector<PathNode> paths;
-    std::vector<Record> ticks;  // RecordKind::tick, in order of Record::a; may reach outside
-                                // [begin_ns, end_ns] so that both edges have a tick around them
-    std::vector<Record> cells;  // RecordKind::cell
-    std::vector<Record> spans;  // RecordKind::span, in order of end
+    std::vector<Record> ticks;    // RecordKind::tick, in order of Record::a; may reach outside
+                                  // [begin_ns, end_ns] so that both edges have a tick around them
+    std::vector<Record> cells;    // RecordKind::cell
+    std::vector<Record> spans;    // RecordKind::span, in order of end
+    std::vector<Record> kernels;  // RecordKind::kernel, in order of begin; empty if not kept
+    std::vector<KernelClass> kernel_classes;
+    std::vector<Track> tracks;
+    std::vector<KernelCell> kernel_cells;  // sums over all kernels, also those not kept one by one
     std::vector<GapNote> gaps;
     std::map<std::string, double> overhead;
     std::vector<std::string> warnings;

@@ -20,6 +20,7 @@ from picojoule.results import (
 
 if TYPE_CHECKING:
     from picojoule import _core
+from picojoule._build_kernels import kernel_table
 
 #: Of the time in a domain, what may lack readings before its energy is called incomplete.
 _TOLERATED = 0.01
@@ -64,6 +65,7 @@ def build(trace: _core.Trace) -> Profile:
         counted=counted,
         total=total,
         regions=_regions(trace, found, chosen, counted, paths),
+        kernels=kernel_table(trace, found, chosen, paths),
         readings=_readings(trace, found, channels),
         spans=_spans(trace),
         paths=paths,

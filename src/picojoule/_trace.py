@@ -7,6 +7,7 @@
   watts), raw u8, missed u4, flags u1
 * ``regions.arrows``  time_ns i8, path u4, open_ns i8, enters u4, exits u4, open u2
 * ``spans.arrows``    begin_ns i8, end_ns i8, path u4, thread u4
+* ``kernels.arrows`` and two more where something ran on a device: see ``_trace_kernels``
 * ``names.arrows``    path u4, parent u4, name utf8
 * ``journal.pjj``     only while the program runs, or after it was killed
 
@@ -19,11 +20,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from picojoule import _core
+from picojoule import _core, _trace_kernels
 from picojoule.errors import ForeignTraceError, NewerTraceError, TraceError, TruncatedTraceError
 
 if TYPE_CHECKING:
@@ -160,6 +161,7 @@ def _with(stored: _core.Trace, live: _core.Trace) -> _core.Trace:
         gaps=live.gaps,
         overhead=dict(live.overhead),
         warnings=list(live.warnings),
+        **_trace_kernels.of(live if len(live.kernel_cells) else stored),
     )
 
 
@@ -199,6 +201,7 @@ def _recover(folder: Path, journal: Path) -> _core.Trace:
         gaps=trace.gaps,
         overhead=dict(trace.overhead),
         warnings=warnings,
+        **_trace_kernels.of(trace),
     )
     recovered.environment = environment
     return recovered
@@ -245,8 +248,9 @@ def _columns(trace: _core.Trace) -> dict[str, tuple[Mapping[str, str], dict[str,
 
 def _write_finished(folder: Path, trace: _core.Trace) -> None:
     for name, (types, columns) in _columns(trace).items():
-        _write_stream(folder / f"{name}.arrows", types, columns)
+        write_stream(folder / f"{name}.arrows", types, columns)
     _write_names(folder / "names.arrows", trace.paths)
+    _trace_kernels.write(folder, trace)
     _write_meta(
         folder,
         {
@@ -258,6 +262,7 @@ def _write_finished(folder: Path, trace: _core.Trace) -> None:
             "end_ns": trace.end_ns,
             "begin_wall_ns": trace.begin_wall_ns,
             "channels": trace.channels,
+            "tracks": trace.tracks,
             "gaps": [
                 {"channel": g[0], "begin_ns": g[1], "end_ns": g[2], "reason": g[3]}
                 for g in trace.gaps
@@ -281,7 +286,13 @@ def _environment_of(trace: _core.Trace) -> dict[str, Any]:
 _ROWS = 1 << 16  # a batch: bounds what is held twice while writing
 
 
-def _write_stream(path: Path, types: Mapping[str, str], columns: Mapping[str, Any]) -> None:
+def write_stream(
+    path: Path,
+    types: Mapping[str, str],
+    columns: Mapping[str, Any],
+    names: Sequence[str] | None = None,
+) -> None:
+    """Write one Arrow IPC stream: numbers by ``types``, and a column ``name`` if there are any."""
     import nanoarrow as na
     import numpy as np
     from nanoarrow.ipc import StreamWriter
@@ -290,7 +301,10 @@ def _write_stream(path: Path, types: Mapping[str, str], columns: Mapping[str, An
         "u1": na.uint8, "u2": na.uint16, "u4": na.uint32, "u8": na.uint64, "i8": na.int64,
         "f8": na.float64,
     }  # fmt: skip
-    schema = na.struct({name: arrow[kind](nullable=False) for name, kind in types.items()})
+    fields = {name: arrow[kind](nullable=False) for name, kind in types.items()}
+    if names is not None:
+        fields["name"] = na.string(nullable=False)
+    schema = na.struct(fields)
     n = len(next(iter(columns.values())))
     with path.open("wb") as file, StreamWriter.from_writable(file) as writer:
         for first in range(0, max(n, 1), _ROWS):
@@ -302,6 +316,8 @@ def _write_stream(path: Path, types: Mapping[str, str], columns: Mapping[str, An
                 )
                 for name, kind in types.items()
             ]
+            if names is not None:
+                children.append(na.c_array(list(names[rows]), na.string(nullable=False)))
             writer.write_array(
                 na.c_array_from_buffers(
                     schema,
@@ -332,7 +348,10 @@ def _write_names(path: Path, paths: list[tuple[int, str]]) -> None:
         )
 
 
-def _read_stream(path: Path, expected: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+def read_stream(
+    path: Path, expected: Mapping[str, str], names: list[str] | None = None
+) -> dict[str, NDArray[Any]]:
+    """The columns of one stream; the text of its column ``name`` is added to ``names``."""
     import nanoarrow as na
     import numpy as np
 
@@ -340,11 +359,13 @@ def _read_stream(path: Path, expected: Mapping[str, str]) -> dict[str, NDArray[A
 
     def take(batch: Any) -> None:
         view = na.c_array(batch).view()
-        names = [f.name for f in na.Schema(batch.schema).fields]
+        fields = [f.name for f in na.Schema(batch.schema).fields]
         for name, kind in expected.items():
-            child = view.child(names.index(name))
+            child = view.child(fields.index(name))
             column = np.frombuffer(child.buffer(1), dtype="<" + kind)
             parts[name].append(column[child.offset : child.offset + child.length].copy())
+        if names is not None:
+            names.extend(row["name"] for row in batch.to_pylist())
 
     _each_batch(path, take)
     return {
@@ -376,9 +397,9 @@ def _read_finished(folder: Path, meta: Mapping[str, Any]) -> _core.Trace:
     import numpy as np
 
     dtype = _core.record_dtype()
-    readings = _read_stream(folder / "readings.arrows", _READINGS)
-    regions = _read_stream(folder / "regions.arrows", _REGIONS)
-    spans = _read_stream(folder / "spans.arrows", _SPANS)
+    readings = read_stream(folder / "readings.arrows", _READINGS)
+    regions = read_stream(folder / "regions.arrows", _REGIONS)
+    spans = read_stream(folder / "spans.arrows", _SPANS)
     paths: list[tuple[int, str]] = []
 
     def take(batch: Any) -> None:
@@ -406,6 +427,7 @@ def _read_finished(folder: Path, meta: Mapping[str, Any]) -> _core.Trace:
         len(spans["path"]), 3, a=spans["begin_ns"], b=spans["end_ns"], d=spans["path"],
         c=spans["thread"],
     )  # fmt: skip
+    device_parts = _trace_kernels.read(folder, meta)
     try:
         trace = _core.Trace(
             name=meta["name"],
@@ -420,6 +442,7 @@ def _read_finished(folder: Path, meta: Mapping[str, Any]) -> _core.Trace:
             gaps=[(g["channel"], g["begin_ns"], g["end_ns"], g["reason"]) for g in meta["gaps"]],
             overhead=meta["overhead"],
             warnings=meta["warnings"],
+            **device_parts,
         )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise TruncatedTraceError(f"{folder / META} is damaged: {error}") from error

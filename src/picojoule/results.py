@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from picojoule.kernels import KernelTable
+
 #: How a number was got, most trustworthy first.
 PROVENANCES = ("measured", "counted", "modelled", "estimated")
 
@@ -233,6 +235,12 @@ class PowerSeries:
     watts: NDArray[np.float64]
 
 
+def _no_kernels() -> KernelTable:
+    from picojoule.kernels import KernelTable
+
+    return KernelTable(())
+
+
 @dataclass(frozen=True)
 class Profile:
     """What one measurement found.
@@ -258,6 +266,8 @@ class Profile:
         warnings: sentences the reader of any view must see.
         findings: what every meter said when it was opened: dicts with ``meter``, ``state``
             ("works", "refused", "absent"), ``subject``, ``why``, ``remedy``.
+        kernels: what ran on devices, by the region that launched it; empty where no timeline was
+            recorded.
     """
 
     name: str
@@ -277,6 +287,7 @@ class Profile:
     meta: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     findings: tuple[Mapping[str, str], ...] = ()
+    kernels: KernelTable = field(default_factory=_no_kernels)
 
     @property
     def duration_s(self) -> float:

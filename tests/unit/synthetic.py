@@ -76,7 +76,37 @@ def cells(*entries):
     return rows
 
 
-def trace(begin_s, end_s, ticks_, *, channels=None, cells_=(), paths=(), gaps=(), name=""):
+def kernels(*entries):
+    """Kernel records from (begin_s, end_s, path, kernel class[, track[, flags]])."""
+    rows = np.zeros(len(entries), dtype=_core.record_dtype())
+    for row, (begin, end, path, what, *rest) in zip(rows, entries, strict=True):
+        row["kind"] = 7
+        row["a"], row["b"] = round(begin * S), round(end * S)
+        row["c"], row["d"] = path, what
+        row["id"] = rest[0] if rest else 0
+        row["flags"] = rest[1] if len(rest) > 1 else 0
+    return rows
+
+
+def kernel_class(name="gemm", kind="kernel", grid=(8, 1, 1), block=(128, 1, 1), size=0):
+    return {
+        "kind": kind,
+        "name": name,
+        "grid": grid,
+        "block": block,
+        "static_shared": 0,
+        "dynamic_shared": 0,
+        "bytes": size,
+    }
+
+
+def track(domain="gpu:0", stream=7):
+    return {"domain": domain, "device": "synthetic board", "context": 1, "stream": stream}
+
+
+def trace(
+    begin_s, end_s, ticks_, *, channels=None, cells_=(), paths=(), gaps=(), name="", **devices
+):
     empty = np.zeros(0, dtype=_core.record_dtype())
     out = _core.Trace(
         name=name,
@@ -91,6 +121,7 @@ def trace(begin_s, end_s, ticks_, *, channels=None, cells_=(), paths=(), gaps=()
         gaps=list(gaps),
         overhead={},
         warnings=[],
+        **devices,
     )
     out.environment = {"host": "synthetic"}
     return out

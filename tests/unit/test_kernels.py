@@ -1,0 +1,192 @@
+"""Kernels: the joules of a device fall to what ran on it, and add up."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import synthetic as syn
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import picojoule as pj
+from picojoule import _core, _trace
+from picojoule._build import build
+from picojoule.kernels import short_name
+
+
+def made(kernels, begin=100.0, end=102.0, wave=syn.constant, paths=((0, "step"),), **more):
+    more.setdefault("kernel_classes", [syn.kernel_class("a"), syn.kernel_class("b")])
+    more.setdefault("tracks", [syn.track(stream=7), syn.track(stream=13)])
+    rows = syn.ticks(wave, begin, end)
+    return syn.trace(begin, end, rows, paths=list(paths), kernels=kernels, **more)
+
+
+def test_energy_follows_time_at_constant_power():
+    profile = build(made(syn.kernels((100.2, 100.7, 1, 0), (101.0, 101.1, 1, 1))))
+    a, b = profile.kernels
+    assert (a.name, b.name) == ("a", "b")
+    assert a.energy_j == pytest.approx(150, rel=1e-3) and b.energy_j == pytest.approx(30, rel=1e-3)
+    assert a.time_s == pytest.approx(0.5) and a.calls == 1 and a.region == ("step",)
+    assert a.watts == pytest.approx(300, rel=1e-3)
+    assert a.energy.provenance == "modelled" and "by time" in a.energy.basis
+    (device,) = profile.kernels.devices
+    assert device.busy_s == pytest.approx(0.6) and device.idle_s == pytest.approx(1.4)
+    whole = device.busy.joules + device.idle.joules
+    assert whole == pytest.approx(profile.energy["gpu:0"].joules, rel=1e-12)
+
+
+def test_what_runs_at_once_shares():
+    profile = build(made(syn.kernels((100.2, 101.2, 1, 0, 0), (100.7, 101.7, 1, 1, 1))))
+    a, b = sorted(profile.kernels, key=lambda k: k.name)
+    assert a.energy_j == pytest.approx(150 + 75, rel=1e-3)
+    assert b.energy_j == pytest.approx(75 + 150, rel=1e-3)
+    assert profile.kernels.devices[0].busy_s == pytest.approx(1.5)
+
+
+def test_power_that_moves_is_followed_at_the_ticks():
+    wave = lambda t: 100 * np.minimum(t, 101.013) + 500 * np.maximum(0, t - 101.013)  # noqa: E731
+    profile = build(
+        made(syn.kernels((100.113, 100.913, 1, 0), (101.113, 101.913, 1, 1)), wave=wave)
+    )
+    b, a = profile.kernels
+    assert a.watts == pytest.approx(100, rel=0.01)
+    assert b.watts == pytest.approx(500, rel=0.01)
+
+
+def test_only_what_lies_in_the_profile_counts():
+    profile = build(made(syn.kernels((99.5, 100.5, 1, 0), (101.8, 103.0, 1, 1))))
+    joules = {k.name: k.energy_j for k in profile.kernels}
+    assert joules["a"] == pytest.approx(150, rel=1e-3)
+    assert joules["b"] == pytest.approx(60, rel=1e-3)
+
+
+def test_sums_alone_share_the_busy_time():
+    cells = np.zeros(2, dtype=_core.kernel_cell_dtype())
+    cells["kernel_class"] = [0, 1]
+    cells["path"] = 1
+    cells["count"] = [10, 5]
+    cells["time_ns"] = [1_000_000_000, 500_000_000]
+    profile = build(made(None, kernel_cells=cells))
+    a, b = profile.kernels
+    assert a.energy_j == pytest.approx(2 * b.energy_j)
+    (device,) = profile.kernels.devices
+    assert device.spread == "sums" and device.idle_s == pytest.approx(0.5)
+    assert a.energy_j + b.energy_j + device.idle.joules == pytest.approx(profile.energy_j)
+    assert "not kept one by one" in a.energy.basis
+
+
+def test_without_a_meter_energy_is_unknown_not_zero():
+    profile = build(made(syn.kernels((100.2, 100.7, 1, 0)), tracks=[syn.track("gpu:3")]))
+    (a,) = profile.kernels
+    assert math.isnan(a.energy_j) and a.time_s == pytest.approx(0.5)
+
+
+def test_copies_have_bytes_and_no_flops():
+    classes = [syn.kernel_class("memcpy HtoD", "memcpy", (0, 0, 0), (0, 0, 0), 4096)]
+    profile = build(
+        made(
+            syn.kernels((100.2, 100.3, 1, 0), (100.4, 100.5, 1, 0)),
+            kernel_classes=classes,
+            tracks=[syn.track()],
+        )
+    )
+    (copy,) = profile.kernels
+    assert copy.bytes == 8192 and copy.flops == 0
+    assert math.isnan(profile.kernels.coverage)
+
+
+def test_profile_without_kernels_has_an_empty_table():
+    profile = build(made(None))
+    assert len(profile.kernels) == 0 and profile.kernels.energy_j == 0
+    assert math.isnan(profile.kernels.flops)
+
+
+intervals = st.lists(
+    st.tuples(
+        st.integers(0, 2_000_000_000), st.integers(0, 700_000_000), st.integers(0, 1),
+        st.integers(0, 1),
+    ),
+    min_size=1,
+    max_size=40,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(intervals)
+def test_parts_and_idle_add_up_to_the_meter(entries):
+    rows = syn.kernels(
+        *((100 + b * 1e-9, 100 + (b + n) * 1e-9, 1, what, where) for b, n, what, where in entries)
+    )
+    profile = build(made(rows, wave=syn.square))
+    (device,) = profile.kernels.devices
+    parts = sum(k.energy_j for k in profile.kernels) + device.idle.joules
+    assert parts == pytest.approx(profile.energy["gpu:0"].joules, rel=1e-9)
+    assert all(k.energy_j >= -1e-9 for k in profile.kernels)
+    assert device.busy_s + device.idle_s == pytest.approx(2.0)
+    assert sum(k.calls for k in profile.kernels) == len(entries)
+
+
+def test_round_trip_through_the_file(tmp_path):
+    rows = syn.kernels((100.2, 100.7, 1, 0, 1, 1), (101.0, 101.1, 0, 1, 0, 2))
+    rows["c"][0] |= np.uint64(5 << 32)
+    trace = made(rows)
+    _trace.save(tmp_path / "run.pj", trace)
+    again = _trace.read(tmp_path / "run.pj")
+    assert np.array_equal(again.kernels, trace.kernels)
+    assert np.array_equal(again.kernel_cells, trace.kernel_cells)
+    assert again.kernel_classes == trace.kernel_classes and again.tracks == trace.tracks
+    stored, live = pj.load(tmp_path / "run.pj").kernels, build(trace).kernels
+    assert list(stored) == list(live)
+    assert stored["a"][0].captured and stored["b"][0].unmatched and stored["b"][0].region == ()
+
+
+def test_arrow_and_merging():
+    table = build(
+        made(
+            syn.kernels((100.2, 100.3, 1, 0), (100.4, 100.5, 0, 0), (100.6, 100.7, 1, 1)),
+            kernel_classes=[syn.kernel_class("void f<int>(int*)"), syn.kernel_class("void f<float>(int*)")],
+        )
+    ).kernels  # fmt: skip
+    import nanoarrow as na
+
+    names = na.Array(na.c_array(na.ArrayStream(table).read_all())).schema
+    assert [f.name for f in names.fields][:4] == ["name", "kind", "region", "domain"]
+    (merged,) = table.by("kernel")
+    assert merged.name == "f" and merged.calls == 3 and merged.region == ()
+    assert merged.energy_j == pytest.approx(table.energy_j)
+    assert {k.name: k.calls for k in table.by("region")} == {"step": 2, "(no region)": 1}
+    with pytest.raises(ValueError, match="not by 'colour'"):
+        table.by("colour")
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("vecadd", "vecadd"),
+        ("void ns::gemm<float, 4>(float*, int)", "ns::gemm"),
+        ("void at::native::vectorized_elementwise_kernel<4, at::native::F<(int)3>>(int, X)",
+         "at::native::vectorized_elementwise_kernel"),
+        ("sm90_xmma_gemm_bf16bf16_bf16f32", "sm90_xmma_gemm_bf16bf16_bf16f32"),
+        ("memcpy HtoD", "memcpy HtoD"),
+        ("(anonymous namespace)::softmax_warp_forward<float>(float*)",
+         "(anonymous namespace)::softmax_warp_forward"),
+    ],
+)  # fmt: skip
+def test_short_names(name, short):
+    assert short_name(name) == short
+
+
+@pytest.mark.parametrize(
+    ("kernels", "what"),
+    [
+        (syn.kernels((100.2, 100.1, 0, 0)), "ends before"),
+        (syn.kernels((100.1, 100.2, 9, 0)), "unknown path"),
+        (syn.kernels((100.1, 100.2, 0, 9)), "unknown class"),
+        (syn.kernels((100.1, 100.2, 0, 0, 9)), "unknown track"),
+    ],
+)
+def test_bad_records_are_refused(kernels, what):
+    with pytest.raises(ValueError, match=what):
+        made(kernels)
