@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class Kernel:
     """All runs of one kernel (with one launch shape) or copy, launched from one region.
 
-    Times are seconds on the device. ``energy`` is what the device used while it ran, its share where
-    several ran at once; idle power is in it. ``flops`` and ``bytes`` are of all runs together, nan
-    where not known.
+    Times are seconds on the device. ``energy`` is what the device used while it ran, its share
+    where several ran at once; idle power is in it. ``flops`` and ``bytes`` are of all runs
+    together, nan where not known.
     """
 
     name: str
@@ -212,7 +212,7 @@ class KernelTable(Sequence[Kernel]):
     def to_pandas(self) -> Any:
         """As a ``pandas.DataFrame``; raises MissingExtraError without pandas."""
         try:
-            import pandas  # type: ignore[import-untyped, unused-ignore]
+            import pandas
         except ImportError:
             raise MissingExtraError("pandas", "pandas", "to_pandas()") from None
         return pandas.DataFrame(self.columns())

@@ -63,6 +63,24 @@ Channel channel() {
 
 }  // namespace
 
+TEST_CASE("a kernel and its track survive their text form") {
+    const KernelClass kernel{
+        ActivityKind::kernel, "void f<int, 4>(int*)", {7, 8, 9}, {32, 2, 1}, 1024, 48 << 10,
+        1ULL << 40U};
+    KernelClass kernel_back;
+    REQUIRE(decode_kernel_class(encode_kernel_class(kernel), kernel_back));
+    CHECK(kernel_back == kernel);
+    const Track track{"gpu:1", "NVIDIA H100", 3, 0xFFFFFFFFFFULL};
+    Track track_back;
+    REQUIRE(decode_track(encode_track(track), track_back));
+    CHECK(track_back == track);
+    CHECK_FALSE(
+        decode_kernel_class("f\x1f"
+                            "9\x1f",
+                            kernel_back));
+    CHECK_FALSE(decode_track("gpu:0", track_back));
+}
+
 TEST_CASE("a channel survives its text form") {
     Channel back;
     REQUIRE(decode_channel(encode_channel(channel()), back));
@@ -79,6 +97,12 @@ TEST_CASE("what is written is read back") {
     REQUIRE(writer.ok());
     std::vector<Record> out{mark(MarkUse::begin, 1000)};
     append_text(out, TextUse::channel, 0, 0, encode_channel(channel()));
+    append_text(out, TextUse::kernel_class, 1, 0, encode_kernel_class({.name = "gemm"}));
+    append_text(out, TextUse::track, 0, 0, encode_track({"gpu:0", "board", 1, 7}));
+    Record ran;
+    ran.kind = RecordKind::kernel;
+    ran.a = 15, ran.b = 25, ran.c = (3ULL << 32U) | 1U, ran.d = 1;
+    out.push_back(ran);
     append_text(out, TextUse::path, 1, 0, "outer");
     append_text(out, TextUse::path, 2, 1, std::string(100, 'x'));
     append_text(out, TextUse::meta, 0, 0, "name=a run");
@@ -92,6 +116,12 @@ TEST_CASE("what is written is read back") {
     CHECK(t.name == "a run");
     CHECK(t.begin_ns == 1000);
     CHECK(t.end_ns == 1300);
+    REQUIRE(t.kernel_classes.size() == 2);
+    CHECK(t.kernel_classes[1].name == "gemm");
+    REQUIRE(t.tracks.size() == 1);
+    CHECK(t.tracks[0].stream == 7);
+    REQUIRE(t.kernels.size() == 1);
+    CHECK(t.kernels[0].b == 25);
     REQUIRE(t.channels.size() == 1);
     CHECK(t.channels[0].domain == "gpu:0");
     REQUIRE(t.paths.size() == 3);

@@ -146,9 +146,9 @@ def test_arrow_and_merging():
     table = build(
         made(
             syn.kernels((100.2, 100.3, 1, 0), (100.4, 100.5, 0, 0), (100.6, 100.7, 1, 1)),
-            kernel_classes=[syn.kernel_class("void f<int>(int*)"), syn.kernel_class("void f<float>(int*)")],
+            kernel_classes=[syn.kernel_class(f"void f<{t}>(int*)") for t in ("int", "float")],
         )
-    ).kernels  # fmt: skip
+    ).kernels
     import nanoarrow as na
 
     names = na.Array(na.c_array(na.ArrayStream(table).read_all())).schema
