@@ -210,6 +210,7 @@ bool region_enter(RegionObject* self) {
     ++self->opens;
     self->last_path = path;
     if (stack.context != nullptr) publish(stack);
+    regions.set_present(path);
     return true;
 }
 
@@ -237,6 +238,7 @@ bool exit_elsewhere(RegionObject* self, PyThread& thread, Stack& stack, std::int
             }
             s.frames.erase(s.frames.begin() + static_cast<std::ptrdiff_t>(i));
             close_frame(frame, now);
+            RegionStore::this_thread().set_present(stack.top());
             return true;
         }
         return false;
@@ -276,12 +278,27 @@ bool region_exit(RegionObject* self) {
     }
     const Frame frame = stack.frames.back();
     stack.frames.pop_back();
+    const PathId below = stack.top();
     if (stack.context != nullptr) {
         publish(stack);
         drop_if_empty(thread, stack);
     }
     close_frame(frame, now);
+    RegionStore::this_thread().set_present(below);
     return true;
+}
+
+// The stack a launch in this thread belongs to. Unlike current_stack() it may be called without the
+// GIL: of the interpreter's state it reads only this thread's own context, which no other thread
+// changes. Null: this thread never was in a region.
+const Stack* stack_of_launch() noexcept {
+    PyThread* thread = t_thread;
+    if (thread == nullptr) return nullptr;
+    const PyThreadState* state = PyGILState_GetThisThreadState();
+    PyObject* context = state == nullptr ? nullptr : state->context;
+    if (context == thread->context && thread->stack != nullptr) return thread->stack;
+    const auto task = thread->tasks.find(context);
+    return task != thread->tasks.end() ? task->second.get() : &thread->own;
 }
 
 // ---- region: the type ----
@@ -549,6 +566,11 @@ int add_type(PyObject* module, PyType_Spec& spec, const char* name, vectorcallfu
 }
 
 }  // namespace
+
+PathId path_of_launch() noexcept {
+    const Stack* stack = stack_of_launch();
+    return stack != nullptr ? stack->top() : RegionStore::instance().present_path();
+}
 
 int add_region_types(PyObject* module) {
     g_names = PyDict_New();

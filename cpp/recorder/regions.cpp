@@ -8,11 +8,14 @@ namespace picojoule {
 thread_local ThreadRegions* RegionStore::current_ __attribute__((tls_model("initial-exec"))) =
     nullptr;
 
+std::array<std::atomic<PathId>, ThreadRegions::kMostPresent> ThreadRegions::present_;
+
 // Gives a thread's cells back when it ends, for the next new thread.
 struct ThreadExit {
     ThreadRegions* mine{};
     ~ThreadExit() {
         if (mine == nullptr) return;
+        mine->set_present(kRootPath);
         RegionStore& store = RegionStore::instance();
         const std::lock_guard lock(store.mutex_);
         store.free_.push_back(mine);
@@ -36,9 +39,23 @@ ThreadRegions& RegionStore::adopt() {
         store.threads_.emplace_back(
             new ThreadRegions(static_cast<std::uint32_t>(store.threads_.size())));
         current_ = store.threads_.back().get();
+        store.known_.store(store.threads_.size(), std::memory_order_release);
     }
     exit_guard.mine = current_;
     return *current_;
+}
+
+PathId RegionStore::present_path() const noexcept {
+    const std::size_t n =
+        std::min(known_.load(std::memory_order_acquire), ThreadRegions::kMostPresent);
+    PathId found = kRootPath;
+    for (std::size_t i = 0; i < n; ++i) {
+        const PathId path = ThreadRegions::present_[i].load(std::memory_order_relaxed);
+        if (path == kRootPath || path == found) continue;
+        if (found != kRootPath) return kRootPath;
+        found = path;
+    }
+    return found;
 }
 
 ThreadRegions::Block* ThreadRegions::add_block(std::size_t which) noexcept {
@@ -108,6 +125,7 @@ void RegionStore::forget_other_threads() noexcept {
         }
         thread->sequence_.store(0, std::memory_order_relaxed);
         thread->tail_.store(thread->head_.load());
+        thread->set_present(kRootPath);
         free_.push_back(thread.get());
     }
     if (current_ != nullptr) current_->tail_.store(current_->head_.load());

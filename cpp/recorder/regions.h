@@ -81,8 +81,14 @@ class ThreadRegions {
 
     [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
 
+    // What this thread is in now, told to threads that work for it (see RegionStore::present_path).
+    void set_present(PathId path) noexcept {
+        if (index_ < kMostPresent) present_[index_].store(path, std::memory_order_relaxed);
+    }
+
   private:
     friend class RegionStore;
+    static constexpr std::size_t kMostPresent = 256;
     using Block = std::array<Cell, kBlock>;
 
     explicit ThreadRegions(std::uint32_t index) : index_(index), ring_(kRing) {}
@@ -115,6 +121,8 @@ class ThreadRegions {
     std::atomic<std::uint64_t> head_{};
     std::atomic<std::uint64_t> tail_{};
     std::atomic<std::uint64_t> spans_dropped_{};
+
+    static std::array<std::atomic<PathId>, kMostPresent> present_;  // by index_; 0: in no region
 };
 
 // What all threads together spent in one path, at one instant.
@@ -137,6 +145,12 @@ class RegionStore {
     }
 
     PathTable& paths() noexcept { return paths_; }
+
+    // The region of whoever a thread without regions of its own works for: that of the one thread
+    // which is in a region now. Autograd's threads launch the kernels of the backward pass while
+    // their caller waits in it; a copy of its stack taken earlier would credit an older step.
+    // kRootPath if nobody is in a region, or several are: then nothing is claimed. No lock.
+    [[nodiscard]] PathId present_path() const noexcept;
 
     // Sums over all threads at `now`, index = path id. REQUIRES: one caller at a time.
     void snapshot(std::int64_t now, std::vector<PathTotals>& totals);
@@ -173,7 +187,8 @@ class RegionStore {
 
     static thread_local ThreadRegions* current_;
     PathTable paths_;
-    mutable std::mutex mutex_;  // guards the two lists, not what is in the threads
+    std::atomic<std::size_t> known_{};  // threads_.size(), for readers without the lock
+    mutable std::mutex mutex_;          // guards the two lists, not what is in the threads
     std::vector<std::unique_ptr<ThreadRegions>> threads_;
     std::vector<ThreadRegions*> free_;
 };

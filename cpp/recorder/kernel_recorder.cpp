@@ -1,0 +1,304 @@
+#include "recorder/kernel_recorder.h"
+
+#include <dlfcn.h>
+#include <sys/prctl.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+
+#include "base/clock.h"
+#include "model/journal.h"
+#include "tracers/registry.h"
+
+namespace picojoule {
+namespace {
+
+constexpr std::int64_t kLingerNs = 2 * kNsPerS;
+constexpr std::int64_t kLookNs = 50 * kNsPerMs;       // for a device that is not in use yet
+constexpr std::int64_t kReadyNs = 5 * kNsPerS;        // a first attachment can take seconds
+constexpr std::int64_t kStopNs = 500 * kNsPerMs;      // for what still runs
+constexpr std::size_t kMostForJournal = std::size_t{1} << 20U;  // while a disk is full: 32 MiB
+
+std::uint32_t nobody() noexcept {
+    return 0;
+}
+std::atomic<std::uint32_t (*)() noexcept> g_current_path{&nobody};
+
+// As in engine.cpp: the thread sanitizer does not know waits on the steady clock.
+std::chrono::system_clock::time_point in_ns(std::int64_t ns) {
+    return std::chrono::system_clock::now() +
+           std::chrono::duration_cast<std::chrono::system_clock::duration>(
+               std::chrono::nanoseconds(ns));
+}
+
+std::uint8_t flags_of(std::uint8_t told) {
+    std::uint8_t flags = 0;
+    if ((told & activity_flag::kGraph) != 0) flags |= kernel_flag::kReplayed;
+    if ((told & activity_flag::kForeignGraph) != 0) flags |= kernel_flag::kOldGraph;
+    if ((told & activity_flag::kUnmatched) != 0) flags |= kernel_flag::kUnmatched;
+    return flags;
+}
+
+}  // namespace
+
+void KernelSession::take(const Record& r) {
+    if (r.a < begin_ns_ || r.a >= end_ns_) return;
+    const Key key{(std::uint64_t{r.d} << 32U) | static_cast<std::uint32_t>(r.c), r.id};
+    if (last_place_ == SIZE_MAX || !(key == last_key_)) {
+        const auto [place, fresh] = places_.try_emplace(key, cells_.size());
+        if (fresh) {
+            KernelCell cell;
+            cell.path = static_cast<std::uint32_t>(r.c);
+            cell.kernel_class = r.d;
+            cell.track = r.id;
+            cell.least_ns = INT64_MAX;
+            cells_.push_back(cell);
+        }
+        last_key_ = key;
+        last_place_ = place->second;
+    }
+    KernelCell& cell = cells_[last_place_];
+    const std::int64_t ns = r.b - r.a;
+    cell.flags |= r.flags;
+    ++cell.count;
+    cell.time_ns += ns;
+    cell.time2_ns2 += static_cast<double>(ns) * static_cast<double>(ns);
+    cell.least_ns = std::min(cell.least_ns, ns);
+    cell.most_ns = std::max(cell.most_ns, ns);
+    if (wish_ == KernelWish::sums) return;
+    if (kept_.size() < kMost) {
+        kept_.push_back(r);
+    } else {
+        ++not_kept_;
+    }
+    if (!journal_) return;
+    if (for_journal_.size() < kMostForJournal) {
+        for_journal_.push_back(r);
+    } else {
+        ++journal_lost_;
+    }
+}
+
+void KernelRecorder::set_current_path(std::uint32_t (*current_path)() noexcept) noexcept {
+    g_current_path.store(current_path);
+}
+
+void KernelRecorder::set_search(std::vector<std::string> folders) {
+    const std::lock_guard lock(mutex_);
+    search_ = std::move(folders);
+}
+
+std::shared_ptr<KernelSession> KernelRecorder::begin(KernelWish wish, bool journal) {
+    if (wish == KernelWish::off) return nullptr;
+    auto session = std::make_shared<KernelSession>();
+    std::unique_lock lock(mutex_);
+    if (stopping_) return nullptr;
+    session->wish_ = wish;
+    session->journal_ = journal;
+    session->begin_ns_ = INT64_MAX;  // until set_begin
+    session->at_begin_ = counters_;
+    sessions_.push_back(session);
+    ++users_;
+    overlay_ |= wish == KernelWish::overlay;
+    if (!control_running_) {
+        if (control_.joinable()) control_.join();  // it has said that it is done
+        control_running_ = true;
+        sigset_t all;
+        sigset_t before;
+        ::sigfillset(&all);
+        ::pthread_sigmask(SIG_SETMASK, &all, &before);
+        control_ = std::thread([this] { watch(); });
+        ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    }
+    changed_.notify_all();
+    // What is in use already must be listened to before the block begins; what is not, the control
+    // thread waits for.
+    if (!tracing_ && !device_in_use()) return session;
+    const auto limit = in_ns(kReadyNs);
+    while (!tracing_ && !stopping_ && control_running_) {
+        if (changed_.wait_until(lock, limit) == std::cv_status::timeout) break;
+    }
+    return session;
+}
+
+void KernelRecorder::set_begin(KernelSession& session, std::int64_t begin_ns) {
+    const std::lock_guard lock(mutex_);
+    session.begin_ns_ = begin_ns;
+}
+
+void KernelRecorder::set_end(KernelSession& session, std::int64_t end_ns) {
+    const std::lock_guard lock(mutex_);
+    if (session.end_ns_ == INT64_MAX) session.end_ns_ = end_ns;
+    linger_until_ns_ = now_ns() + kLingerNs;
+}
+
+void KernelRecorder::settle(KernelSession& session, std::int64_t patience_ns) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (!tracing_ || session.begin_ns_ == INT64_MAX) return;
+    }
+    const std::lock_guard call(tracer_calls_);
+    if (tracer_ != nullptr) tracer_->flush(patience_ns);
+}
+
+void KernelRecorder::fill(const KernelSession& s, Trace& trace) const {
+    const std::lock_guard lock(mutex_);
+    trace.kernel_classes = classes_;
+    trace.tracks = tracks_;
+    trace.kernel_cells = s.cells_;
+    if (s.not_kept_ == 0) {
+        trace.kernels = s.kept_;
+        std::stable_sort(trace.kernels.begin(), trace.kernels.end(),
+                         [](const Record& x, const Record& y) { return x.a < y.a; });
+    } else {
+        trace.warnings.push_back(
+            "more kernels ran than are kept one by one in memory; their sums are exact, their "
+            "joules are shares of the mean power. With output=... each is kept on disk.");
+    }
+    trace.meta["kernels"] = status_.words;
+    const auto count = [&](const char* name, std::uint64_t TracerCounters::* what) {
+        trace.overhead[name] = static_cast<double>(counters_.*what - s.at_begin_.*what);
+    };
+    if (!status_.tracing() && s.cells_.empty()) return;
+    count("kernels_unmatched", &TracerCounters::unmatched);
+    count("kernels_dropped", &TracerCounters::dropped);
+    count("kernels_without_times", &TracerCounters::no_time);
+    count("launches", &TracerCounters::launches);
+    count("launches_lost", &TracerCounters::launches_lost);
+    trace.overhead["kernel_clock_residual_s"] =
+        static_cast<double>(counters_.clock_residual_ns) * 1e-9;
+    const std::string words = complaint(counters_);
+    if (!words.empty()) trace.warnings.push_back(words);
+}
+
+void KernelRecorder::drain(KernelSession& s, std::vector<Record>& out) {
+    const std::lock_guard lock(mutex_);
+    for (; s.classes_written_ < classes_.size(); ++s.classes_written_) {
+        append_text(out, TextUse::kernel_class, static_cast<std::uint32_t>(s.classes_written_), 0,
+                    encode_kernel_class(classes_[s.classes_written_]));
+    }
+    for (; s.tracks_written_ < tracks_.size(); ++s.tracks_written_) {
+        append_text(out, TextUse::track, static_cast<std::uint32_t>(s.tracks_written_), 0,
+                    encode_track(tracks_[s.tracks_written_]));
+    }
+    out.insert(out.end(), s.for_journal_.begin(), s.for_journal_.end());
+    s.for_journal_.clear();
+}
+
+void KernelRecorder::release(const std::shared_ptr<KernelSession>& session) {
+    const std::lock_guard lock(mutex_);
+    if (std::erase(sessions_, session) == 0) return;
+    --users_;
+    linger_until_ns_ = now_ns() + kLingerNs;
+    changed_.notify_all();
+}
+
+TracerStatus KernelRecorder::status() const {
+    const std::lock_guard lock(mutex_);
+    return status_;
+}
+
+void KernelRecorder::shutdown() {
+    std::unique_lock lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+    const auto limit = in_ns(2 * kNsPerS);
+    while (control_running_ && changed_.wait_until(lock, limit) != std::cv_status::timeout) {
+    }
+    if (!control_.joinable()) return;
+    if (control_running_) {
+        control_.detach();  // a driver hangs; the program's exit must not
+    } else {
+        control_.join();
+    }
+}
+
+void KernelRecorder::abandon() noexcept {
+    // Its threads and the vendor's do not exist here, and its destructor would wait for them.
+    static_cast<void>(tracer_.release());
+    if (control_.joinable()) control_.detach();
+    tracing_ = false;
+}
+
+void KernelRecorder::watch() noexcept {
+    ::prctl(PR_SET_NAME, "picojoule-gpu");
+    std::unique_lock lock(mutex_);
+    while (!stopping_ && (users_ > 0 || now_ns() < linger_until_ns_)) {
+        if (!tracing_ && users_ > 0 && device_in_use()) {
+            TracerSetup setup;
+            setup.sink = this;
+            setup.current_path = g_current_path.load();
+            setup.overlay = overlay_;
+            const std::vector<std::string> search = search_;
+            lock.unlock();
+            TracerStatus status;
+            {
+                const std::lock_guard call(tracer_calls_);
+                if (tracer_ == nullptr) tracer_ = make_tracer(search);
+                status = tracer_->start(setup);
+            }
+            lock.lock();
+            status_ = std::move(status);
+            tracing_ = true;  // or refused: asked once a run, never in a loop
+            changed_.notify_all();
+            continue;
+        }
+        const std::int64_t now = now_ns();
+        std::int64_t wait = tracing_ ? kNsPerS : kLookNs;
+        if (users_ == 0) wait = std::clamp(linger_until_ns_ - now, std::int64_t{1}, wait);
+        changed_.wait_until(lock, in_ns(wait));
+    }
+    if (tracing_) {
+        lock.unlock();
+        {
+            const std::lock_guard call(tracer_calls_);
+            tracer_->stop(kStopNs);
+        }
+        lock.lock();
+        tracing_ = false;
+        overlay_ = false;
+    }
+    control_running_ = false;
+    changed_.notify_all();
+}
+
+std::uint32_t KernelRecorder::class_id(const KernelClass& kernel_class) {
+    const std::lock_guard lock(mutex_);
+    const auto [place, fresh] = class_ids_.try_emplace(
+        encode_kernel_class(kernel_class), static_cast<std::uint32_t>(classes_.size()));
+    if (fresh) classes_.push_back(kernel_class);
+    return place->second;
+}
+
+std::uint16_t KernelRecorder::track_id(const Track& track) {
+    const std::lock_guard lock(mutex_);
+    const auto known = std::find(tracks_.begin(), tracks_.end(), track);
+    if (known == tracks_.end()) {
+        tracks_.push_back(track);
+        return static_cast<std::uint16_t>(tracks_.size() - 1);
+    }
+    return static_cast<std::uint16_t>(known - tracks_.begin());
+}
+
+void KernelRecorder::activities(std::span<const ActivityRecord> records) noexcept {
+    const std::lock_guard lock(mutex_);
+    for (const ActivityRecord& a : records) {
+        Record r;
+        r.kind = RecordKind::kernel;
+        r.a = a.begin_ns;
+        r.b = a.end_ns;
+        r.c = (std::uint64_t{a.graph_node} << 32U) | a.path;
+        r.d = a.class_id;
+        r.id = a.track;
+        r.flags = flags_of(a.flags);
+        for (const auto& s : sessions_) s->take(r);
+    }
+}
+
+void KernelRecorder::note(const TracerCounters& counters) noexcept {
+    const std::lock_guard lock(mutex_);
+    counters_ = counters;
+}
+
+}  // namespace picojoule

@@ -1,0 +1,133 @@
+// What ran on devices, from the tracers to the sessions that want to know.
+//
+// A tracer starts when the first session wants kernels and the program uses its device, never
+// before: looking for kernels must not be what loads a vendor's library. It stops a moment after
+// the last such session has ended. Its records come late and in any order; each goes to every
+// session in whose time it began: into sums by (path, kernel, track), which are bounded by how many
+// distinct ones a program has, and, up to a limit, one by one.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "model/trace.h"
+#include "tracers/tracer.h"
+
+namespace picojoule {
+
+enum class KernelWish : std::uint8_t {
+    off,
+    sums,     // no single kernels: for runs of weeks
+    all,      // the default
+    overlay,  // leave the vendor's library to another tool
+};
+
+// One session's share. Guarded by the recorder's lock.
+class KernelSession {
+  public:
+    // Kernels kept one by one in memory: 2^20 * 32 B. A journal holds all.
+    static constexpr std::size_t kMost = std::size_t{1} << 20U;
+
+  private:
+    friend class KernelRecorder;
+    struct Key {
+        std::uint64_t path_class{};
+        std::uint32_t track{};
+        bool operator==(const Key&) const = default;
+    };
+    struct Hash {
+        std::size_t operator()(const Key& k) const noexcept {
+            return (k.path_class ^ (std::uint64_t{k.track} << 48U)) * 0x9E3779B97F4A7C15ULL >> 20U;
+        }
+    };
+
+    void take(const Record& record);
+
+    KernelWish wish_{};
+    std::int64_t begin_ns_{};
+    std::int64_t end_ns_{INT64_MAX};
+    std::unordered_map<Key, std::size_t, Hash> places_;
+    Key last_key_{};
+    std::size_t last_place_{SIZE_MAX};
+    std::vector<KernelCell> cells_;
+    std::vector<Record> kept_;
+    std::uint64_t not_kept_{};
+    bool journal_{};
+    std::vector<Record> for_journal_;
+    std::size_t classes_written_{}, tracks_written_{};
+    std::uint64_t journal_lost_{};
+    TracerCounters at_begin_;
+};
+
+// One a process; Engine owns it.
+class KernelRecorder final : public ActivitySink {
+  public:
+    // `current_path`: see TracerSetup. Set once, before the first session.
+    static void set_current_path(std::uint32_t (*current_path)() noexcept) noexcept;
+    // Where vendor libraries may lie beside the system's places (Python's site-packages).
+    void set_search(std::vector<std::string> folders);
+
+    KernelRecorder() = default;
+    ~KernelRecorder() override = default;
+
+    // Begins to listen. Waits until the tracer listens, if the device is in use already. Null
+    // where nothing is wanted.
+    std::shared_ptr<KernelSession> begin(KernelWish wish, bool journal);
+    // The session's time is known now (begin) or over (end).
+    void set_begin(KernelSession& session, std::int64_t begin_ns);
+    void set_end(KernelSession& session, std::int64_t end_ns);
+    // Waits until what ran before now has arrived, `patience_ns` at most. Not under any lock that
+    // a launch could need.
+    void settle(KernelSession& session, std::int64_t patience_ns);
+    // Adds what is known to `trace`.
+    void fill(const KernelSession& session, Trace& trace) const;
+    // What the journal does not have yet; names first.
+    void drain(KernelSession& session, std::vector<Record>& out);
+    void release(const std::shared_ptr<KernelSession>& session);
+
+    [[nodiscard]] TracerStatus status() const;
+    void shutdown();
+
+    // In a forked child: forget the tracer, whose threads do not exist here. REQUIRES: mutex() is
+    // held.
+    void abandon() noexcept;
+    std::mutex& mutex() noexcept { return mutex_; }
+
+    // ActivitySink, on the tracer's thread.
+    std::uint32_t class_id(const KernelClass& kernel_class) override;
+    std::uint16_t track_id(const Track& track) override;
+    void activities(std::span<const ActivityRecord> records) noexcept override;
+    void note(const TracerCounters& counters) noexcept override;
+
+  private:
+    void watch() noexcept;  // the control thread: starts and stops the tracer
+
+    mutable std::mutex mutex_;
+    std::condition_variable changed_;
+    std::vector<std::shared_ptr<KernelSession>> sessions_;
+    std::vector<KernelClass> classes_;
+    std::map<std::string, std::uint32_t> class_ids_;  // by text form
+    std::vector<Track> tracks_;
+    TracerCounters counters_;
+    TracerStatus status_;
+    std::vector<std::string> search_;
+    std::vector<Record> batch_;  // of the tracer's thread
+    std::unique_ptr<Tracer> tracer_;
+    std::mutex tracer_calls_;  // one thread at a time calls the tracer; never taken inside mutex_
+    std::thread control_;
+    bool control_running_{};
+    bool stopping_{};
+    bool tracing_{};
+    std::uint32_t users_{};
+    bool overlay_{};
+    std::int64_t linger_until_ns_{};
+};
+
+}  // namespace picojoule
