@@ -42,6 +42,8 @@ EnergyCurve::EnergyCurve(Timeline line) : line_(std::move(line)) {
     agree_w_.assign(n, 0.0);
     double level = 0.0;
     double windows = 0.0;
+    double least_w = std::numeric_limits<double>::infinity();
+    double most_w = -least_w;
     for (std::size_t k = 1; k < n; ++k) {
         const double dt_s = (line_.time_ns[k] - line_.time_ns[k - 1]) * 1e-9;
         broken_s_[k] = broken_s_[k - 1] + (line_.broken[k] ? dt_s : 0.0);
@@ -49,10 +51,13 @@ EnergyCurve::EnergyCurve(Timeline line) : line_(std::move(line)) {
         if (line_.broken[k]) continue;
         watts_[k] = (line_.joules[k] - line_.joules[k - 1]) / dt_s;
         level += watts_[k];
+        least_w = std::min(least_w, watts_[k]);
+        most_w = std::max(most_w, watts_[k]);
         windows += 1.0;
     }
     if (windows == 0.0) return;
     level /= windows;
+    range_w_ = most_w - least_w;
     // Noise of the change from one window to the next: they share a tick, which enters twice.
     std::vector<double> noise2(n, kNaN);
     std::vector<double> known;
@@ -121,14 +126,22 @@ EnergyCurve::Edge EnergyCurve::edge(double at_ns) const {
     };
     double left = change(next);
     double right = change(next + 1);
+    const bool one_sided = std::isnan(left) || std::isnan(right);
     if (std::isnan(left)) left = right;
     if (std::isnan(right)) right = left;
     if (std::isnan(left)) left = right = std::sqrt(step2_);
+    const double less = std::min(std::abs(left), std::abs(right));
+    const double more = std::max(std::abs(left), std::abs(right));
     const double alike_w = std::max(agree_w_[next], next + 1 < n ? agree_w_[next + 1] : 0.0);
-    if (std::min(std::abs(left), std::abs(right)) > alike_w) {
-        const double step = left * right > 0.0 ? std::abs(left + right)
-                                               : 2.0 * std::max(std::abs(left), std::abs(right));
+    if (less > alike_w) {
+        // With one neighbour only, the step may be larger than what is seen of it.
+        const double step = one_sided            ? std::max(2.0 * more, range_w_)
+                            : left * right > 0.0 ? std::abs(left + right)
+                                                 : 2.0 * more;
         e.resolved = kStep * step * shape;
+    } else if (more > alike_w) {
+        // Beside a step: as much of it as passes for noise may lie just inside this window.
+        e.resolved = 0.5 * alike_w * std::max(f, 1.0 - f) * width_s;
     }
     e.unresolved = std::sqrt(30.0 * kAliased * step2_ * inflate_) * shape;
     return e;

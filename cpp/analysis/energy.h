@@ -54,6 +54,7 @@ class EnergyCurve {
     std::vector<double> noise2_;    // cumulative variance of the windows
     std::vector<double> agree_w_;   // the windows that end at ticks k - 1 and k agree within this
     double step2_{};       // mean square change of power from window to window, noise taken off
+    double range_w_{};     // from the lowest to the highest window
     double unresolved_{};  // 0: steps are resolved, 1: power moves faster than the ticks
     double inflate_{1.0};  // few windows say little about all this
 };

@@ -183,7 +183,7 @@ class Engine {
                                       const SessionOptions& options);
     void poll(std::unique_lock<std::mutex>& lock, Meter& m, OpenSource& s);
     void take(ChannelState& c, std::uint16_t index, const RawValue& value, std::int64_t t0,
-              std::int64_t t1, bool late);
+              std::int64_t t1, bool late, bool paced);
     void fail(OpenSource& s, ReadStatus status, std::int64_t t0, std::int64_t t1);
     void open_gap(std::uint16_t channel, std::int64_t begin, const std::string& reason);
     void close_gap(std::uint16_t channel, std::int64_t end);

@@ -193,9 +193,15 @@ void Engine::poll(std::unique_lock<std::mutex>& lock, Meter& m, OpenSource& s) {
     s.cost_ns += 0.1 * (static_cast<double>(t1 - t0) + 6'000.0 - s.cost_ns);
     if (status == ReadStatus::ok) {
         s.failures = 0;
-        for (std::size_t i = 0; i < s.values.size(); ++i) {
-            const auto index = static_cast<std::uint16_t>(s.first_channel + i);
-            take(*channels_[index], index, s.values[i], t0, t1, late);
+        bool paced = false;  // the series that sets the pace ticked just now
+        for (const bool pacing : {true, false}) {
+            for (std::size_t i = 0; i < s.values.size(); ++i) {
+                const auto index = static_cast<std::uint16_t>(s.first_channel + i);
+                ChannelState& c = *channels_[index];
+                if (c.locks != pacing) continue;
+                take(c, index, s.values[i], t0, t1, late, paced);
+                paced |= pacing && c.last_change_ns == t1;
+            }
         }
     } else {
         fail(s, status, t0, t1);
@@ -208,7 +214,7 @@ void Engine::poll(std::unique_lock<std::mutex>& lock, Meter& m, OpenSource& s) {
 }
 
 void Engine::take(ChannelState& c, std::uint16_t index, const RawValue& value, std::int64_t t0,
-                  std::int64_t t1, bool late) {
+                  std::int64_t t1, bool late, bool paced) {
     if (!value.valid) {
         if (c.gap_begin_ns == 0) {
             open_gap(index, c.seen ? c.old_seen_ns : t0,
@@ -273,7 +279,9 @@ void Engine::take(ChannelState& c, std::uint16_t index, const RawValue& value, s
         const std::int64_t period = c.clock.locked()                 ? c.clock.period_ns()
                                     : c.channel.update_period_ns > 0 ? c.channel.update_period_ns
                                                                      : kUnknownGaugeNs;
-        if (c.channel.quantity == Quantity::power && t1 - c.last_change_ns > period + period / 4) {
+        const std::int64_t since = t1 - c.last_change_ns;
+        const bool due = paced && !c.locks ? since > period / 2 : since > period + period / 4;
+        if (c.channel.quantity == Quantity::power && due) {
             r.flags |= tick_flag::kHeld;
             is_change = true;
         }
