@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "bindings/bind.h"
+#include "bindings/regions_py.h"
 #include "recorder/engine.h"
 
 namespace py = pybind11;
@@ -44,9 +45,20 @@ class Handle {
     std::shared_ptr<Session> session_;
 };
 
+KernelWish wish_of(const std::string& word) {
+    if (word == "off") return KernelWish::off;
+    if (word == "sums") return KernelWish::sums;
+    if (word == "all") return KernelWish::all;
+    if (word == "overlay") return KernelWish::overlay;
+    throw std::invalid_argument("kernels must be all, sums, overlay or off, not '" + word + "'");
+}
+
 Handle begin(std::string name, std::optional<std::vector<std::string>> sources, double rate_hz,
-             std::string journal, std::vector<std::string> meta) {
+             std::string journal, std::vector<std::string> meta, const std::string& kernels,
+             std::vector<std::string> folders) {
     SessionOptions options;
+    options.kernels = wish_of(kernels);
+    options.folders = std::move(folders);
     options.name = std::move(name);
     options.all_sources = !sources.has_value();
     if (sources) options.sources = std::move(*sources);
@@ -100,6 +112,7 @@ py::list discover() {
 }  // namespace
 
 void bind_engine(py::module_& m) {
+    KernelRecorder::set_current_path(&path_of_launch);
     using without_gil = py::call_guard<py::gil_scoped_release>;
     py::class_<Handle>(m, "Session", "One profile being recorded.")
         .def("end", &Handle::end, without_gil(), "End it now; waits for nothing.")
@@ -111,7 +124,8 @@ void bind_engine(py::module_& m) {
         .def_property_readonly("mine", &Handle::mine, "Whether this process began it.")
         .def_property_readonly("begin_ns", &Handle::begin_ns)
         .def_property_readonly("end_ns", &Handle::end_ns, "0 while open.");
-    m.def("begin", &begin, "name"_a, "sources"_a, "rate_hz"_a, "journal"_a, "meta"_a, without_gil(),
+    m.def("begin", &begin, "name"_a, "sources"_a, "rate_hz"_a, "journal"_a, "meta"_a,
+          "kernels"_a = "off", "folders"_a = std::vector<std::string>(), without_gil(),
           "Begin a session. ValueError: unknown meter; RuntimeError: it does not work here.");
     m.def(
         "findings",
@@ -123,6 +137,16 @@ void bind_engine(py::module_& m) {
             return out;
         },
         "What the meters said that were opened so far; opens none.");
+    m.def(
+        "tracer_status",
+        [] {
+            TracerStatus s;
+            if (const Engine* engine = Engine::existing()) s = engine->tracer_status();
+            return py::dict("mode"_a = to_string(s.mode), "words"_a = s.words,
+                            "remedy"_a = s.remedy, "holder"_a = s.holder, "library"_a = s.library,
+                            "version"_a = s.version);
+        },
+        "How kernels are traced by the sessions now open, or why not.");
     m.def("discover", &discover, "Every meter: what it found here and what it offers.");
     m.def(
         "shutdown",

@@ -74,14 +74,20 @@ void Engine::handle_forks() {
         ::pthread_atfork(
             [] {
                 g_creation.lock();
-                if (Engine* e = existing()) e->mutex_.lock();
+                if (Engine* e = existing()) {
+                    e->mutex_.lock();
+                    e->kernels_.mutex().lock();
+                }
                 RegionStore::instance().mutex().lock();
                 RegionStore::instance().paths().mutex().lock();
             },
             [] {
                 RegionStore::instance().paths().mutex().unlock();
                 RegionStore::instance().mutex().unlock();
-                if (Engine* e = existing()) e->mutex_.unlock();
+                if (Engine* e = existing()) {
+                    e->kernels_.mutex().unlock();
+                    e->mutex_.unlock();
+                }
                 g_creation.unlock();
             },
             [] {
@@ -93,6 +99,8 @@ void Engine::handle_forks() {
                 if (Engine* e = existing()) {
                     for (const auto& s : e->journals_) s->journal->writer.abandon();
                     g_engine.store(nullptr);
+                    e->kernels_.abandon();
+                    e->kernels_.mutex().unlock();
                     e->mutex_.unlock();
                 }
                 g_creation.unlock();
@@ -182,9 +190,33 @@ std::vector<Engine::Meter*> Engine::choose_locked(std::unique_lock<std::mutex>& 
     return chosen;
 }
 
+namespace {
+
+// Ends a share of the kernels whose session could not begin.
+class KernelGuard {
+  public:
+    KernelGuard(KernelRecorder& recorder, std::shared_ptr<KernelSession> session)
+        : recorder_(recorder), session_(std::move(session)) {}
+    KernelGuard(const KernelGuard&) = delete;
+    KernelGuard& operator=(const KernelGuard&) = delete;
+    ~KernelGuard() {
+        if (session_ != nullptr) recorder_.set_end(*session_, now_ns());
+    }
+    void keep() noexcept { session_.reset(); }
+
+  private:
+    KernelRecorder& recorder_;
+    std::shared_ptr<KernelSession> session_;
+};
+
+}  // namespace
+
 std::shared_ptr<Session> Engine::begin(SessionOptions options) {
     auto session = std::make_shared<Session>();
     session->options = std::move(options);
+    session->kernels = kernels_.begin(session->options.kernels, !session->options.journal.empty(),
+                                      session->options.folders);
+    KernelGuard guard(kernels_, session->kernels);
     std::unique_lock lock(mutex_);
     const std::vector<Meter*> chosen = choose_locked(lock, session->options);
     if (!session->options.journal.empty()) {
@@ -235,6 +267,7 @@ std::shared_ptr<Session> Engine::begin(SessionOptions options) {
     snapshot(now);
     session->begin_ns = now;
     session->begin_wall_ns = now + realtime_offset_ns();
+    if (session->kernels) kernels_.set_begin(*session->kernels, now);
     session->cells_from = cells_.end();
     session->spans_from = spans_.end();
     for (std::size_t i = 1; i < last_totals_.size(); ++i) {
@@ -256,6 +289,7 @@ std::shared_ptr<Session> Engine::begin(SessionOptions options) {
         if (!written) pending.insert(pending.begin(), first.begin(), first.end());
         session->journal->begun = true;
     }
+    guard.keep();
     return session;
 }
 
@@ -265,6 +299,7 @@ void Engine::end(Session& session) {
     if (session.end_ns != 0) return;
     snapshot(now);
     session.end_ns = now;
+    if (session.kernels) kernels_.set_end(*session.kernels, now);
     session.at_end = counters();
     session.cells_to = cells_.end();
     session.spans_to = spans_.end();
@@ -337,6 +372,7 @@ void Engine::shutdown() {
         open = sessions_;
     }
     for (const auto& s : open) end(*s);
+    kernels_.shutdown();  // what ran is with the sessions then
     std::unique_lock lock(mutex_);
     stopping_ = true;
     wake();
@@ -464,8 +500,9 @@ Trace Engine::materialise(const Session& s) const {
         if (local[g.channel] < 0 || end <= s.begin_ns || g.begin_ns >= until) continue;
         t.gaps.push_back({static_cast<std::uint16_t>(local[g.channel]), g.begin_ns, end, g.reason});
     }
+    if (s.kernels) kernels_.fill(*s.kernels, t);
     const EngineCounters spent = (s.end_ns != 0 ? s.at_end : counters()) - s.at_begin;
-    t.overhead = {
+    t.overhead.merge(std::map<std::string, double>{
         {"sampler_cpu_s", static_cast<double>(spent.sampler_cpu_ns) * 1e-9},
         {"polls", static_cast<double>(spent.polls)},
         {"poll_s", static_cast<double>(spent.poll_ns) * 1e-9},
@@ -477,7 +514,7 @@ Trace Engine::materialise(const Session& s) const {
         {"counter_resets", static_cast<double>(spent.resets)},
         {"spans_dropped", static_cast<double>(spent.spans_dropped)},
         {"spans_folded", static_cast<double>(spent.spans_folded)},
-    };
+    });
     if (spent.out_of_order > 0) {
         t.warnings.push_back(
             std::to_string(spent.out_of_order) +

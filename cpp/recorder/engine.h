@@ -27,6 +27,7 @@
 #include "base/unique_fd.h"
 #include "model/journal.h"
 #include "model/trace.h"
+#include "recorder/kernel_recorder.h"
 #include "recorder/log.h"
 #include "recorder/regions.h"
 #include "recorder/tick_clock.h"
@@ -45,6 +46,8 @@ struct SessionOptions {
     double rate_hz{};               // 0: let each meter's own clock decide
     std::string journal;            // path of the journal to write; empty: memory only
     std::vector<std::string> meta;  // "key=value", kept in the journal for whoever recovers it
+    KernelWish kernels{KernelWish::off};
+    std::vector<std::string> folders;  // where vendors' libraries may lie, as in sys.path
 };
 
 // What the engine counts about itself; a session reports the difference between its two ends.
@@ -94,7 +97,8 @@ struct Session {
     EngineCounters at_begin, at_end;
     std::vector<std::pair<PathId, std::int32_t>> open_at_begin;  // calls already open
     std::unique_ptr<JournalState> journal;
-    std::optional<Trace> trace;  // made when complete
+    std::shared_ptr<KernelSession> kernels;  // null: not wanted
+    std::optional<Trace> trace;              // made when complete
 };
 
 // One line of doctor: which meter said it, and what it offers.
@@ -135,6 +139,8 @@ class Engine {
     std::vector<MeterFinding> findings();
     // What the meters said that are open already.
     std::vector<MeterFinding> known_findings();
+    // How kernels are being traced, or why not.
+    TracerStatus tracer_status() const { return kernels_.status(); }
     // (meter key, channel) of every open meter.
     std::vector<std::pair<std::string, Channel>> channels();
 
@@ -223,6 +229,7 @@ class Engine {
     std::uint64_t next_session_{};
     std::uint64_t random_{0x9E3779B97F4A7C15ULL};
     EngineCounters counters_;
+    KernelRecorder kernels_;
     bool parked_{};  // the sampler sleeps until somebody wakes it
     bool stopping_{};
     bool stopped_{};

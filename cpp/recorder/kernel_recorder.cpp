@@ -1,9 +1,9 @@
 #include "recorder/kernel_recorder.h"
 
-#include <dlfcn.h>
 #include <sys/prctl.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <csignal>
 
@@ -17,7 +17,8 @@ namespace {
 constexpr std::int64_t kLingerNs = 2 * kNsPerS;
 constexpr std::int64_t kLookNs = 50 * kNsPerMs;       // for a device that is not in use yet
 constexpr std::int64_t kReadyNs = 5 * kNsPerS;        // a first attachment can take seconds
-constexpr std::int64_t kStopNs = 500 * kNsPerMs;      // for what still runs
+constexpr std::int64_t kFlushNs = 300 * kNsPerMs;
+constexpr std::int64_t kStopNs = 500 * kNsPerMs;  // for what still runs
 constexpr std::size_t kMostForJournal = std::size_t{1} << 20U;  // while a disk is full: 32 MiB
 
 std::uint32_t nobody() noexcept {
@@ -84,22 +85,19 @@ void KernelRecorder::set_current_path(std::uint32_t (*current_path)() noexcept) 
     g_current_path.store(current_path);
 }
 
-void KernelRecorder::set_search(std::vector<std::string> folders) {
-    const std::lock_guard lock(mutex_);
-    search_ = std::move(folders);
-}
-
-std::shared_ptr<KernelSession> KernelRecorder::begin(KernelWish wish, bool journal) {
+std::shared_ptr<KernelSession> KernelRecorder::begin(KernelWish wish, bool journal,
+                                                     std::vector<std::string> folders) {
     if (wish == KernelWish::off) return nullptr;
     auto session = std::make_shared<KernelSession>();
-    std::unique_lock lock(mutex_);
-    if (stopping_) return nullptr;
     session->wish_ = wish;
     session->journal_ = journal;
     session->begin_ns_ = INT64_MAX;  // until set_begin
+    std::unique_lock lock(mutex_);
+    if (stopping_) return nullptr;
     session->at_begin_ = counters_;
-    sessions_.push_back(session);
-    ++users_;
+    sessions_.emplace_back(session);
+    ++open_;
+    folders_ = std::move(folders);
     overlay_ |= wish == KernelWish::overlay;
     if (!control_running_) {
         if (control_.joinable()) control_.join();  // it has said that it is done
@@ -112,11 +110,9 @@ std::shared_ptr<KernelSession> KernelRecorder::begin(KernelWish wish, bool journ
         ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     }
     changed_.notify_all();
-    // What is in use already must be listened to before the block begins; what is not, the control
-    // thread waits for.
-    if (!tracing_ && !device_in_use()) return session;
+    if (!device_in_use()) return session;
     const auto limit = in_ns(kReadyNs);
-    while (!tracing_ && !stopping_ && control_running_) {
+    while (!asked_ && !stopping_) {
         if (changed_.wait_until(lock, limit) == std::cv_status::timeout) break;
     }
     return session;
@@ -129,17 +125,17 @@ void KernelRecorder::set_begin(KernelSession& session, std::int64_t begin_ns) {
 
 void KernelRecorder::set_end(KernelSession& session, std::int64_t end_ns) {
     const std::lock_guard lock(mutex_);
-    if (session.end_ns_ == INT64_MAX) session.end_ns_ = end_ns;
+    if (session.end_ns_ != INT64_MAX) return;
+    session.end_ns_ = end_ns;
+    --open_;
     linger_until_ns_ = now_ns() + kLingerNs;
+    flush_wanted_ns_ = std::max(flush_wanted_ns_, end_ns);
+    changed_.notify_all();
 }
 
-void KernelRecorder::settle(KernelSession& session, std::int64_t patience_ns) {
-    {
-        const std::lock_guard lock(mutex_);
-        if (!tracing_ || session.begin_ns_ == INT64_MAX) return;
-    }
-    const std::lock_guard call(tracer_calls_);
-    if (tracer_ != nullptr) tracer_->flush(patience_ns);
+bool KernelRecorder::settled(const KernelSession& session) const {
+    const std::lock_guard lock(mutex_);
+    return stopping_ || !asked_ || !status_.tracing() || flushed_until_ns_ >= session.end_ns_;
 }
 
 void KernelRecorder::fill(const KernelSession& s, Trace& trace) const {
@@ -158,7 +154,9 @@ void KernelRecorder::fill(const KernelSession& s, Trace& trace) const {
     }
     trace.meta["kernels"] = status_.words;
     const auto count = [&](const char* name, std::uint64_t TracerCounters::* what) {
-        trace.overhead[name] = static_cast<double>(counters_.*what - s.at_begin_.*what);
+        const std::uint64_t now = counters_.*what;
+        const std::uint64_t before = s.at_begin_.*what;  // of an earlier run of the tracer: larger
+        trace.overhead[name] = static_cast<double>(now >= before ? now - before : now);
     };
     if (!status_.tracing() && s.cells_.empty()) return;
     count("kernels_unmatched", &TracerCounters::unmatched);
@@ -186,14 +184,6 @@ void KernelRecorder::drain(KernelSession& s, std::vector<Record>& out) {
     s.for_journal_.clear();
 }
 
-void KernelRecorder::release(const std::shared_ptr<KernelSession>& session) {
-    const std::lock_guard lock(mutex_);
-    if (std::erase(sessions_, session) == 0) return;
-    --users_;
-    linger_until_ns_ = now_ns() + kLingerNs;
-    changed_.notify_all();
-}
-
 TracerStatus KernelRecorder::status() const {
     const std::lock_guard lock(mutex_);
     return status_;
@@ -218,45 +208,52 @@ void KernelRecorder::abandon() noexcept {
     // Its threads and the vendor's do not exist here, and its destructor would wait for them.
     static_cast<void>(tracer_.release());
     if (control_.joinable()) control_.detach();
-    tracing_ = false;
+}
+
+TracerStatus KernelRecorder::start_tracer(std::unique_lock<std::mutex>& lock) {
+    TracerSetup setup;
+    setup.sink = this;
+    setup.current_path = g_current_path.load();
+    setup.overlay = overlay_;
+    setup.driver_branch = driver_branch();
+    const std::vector<std::string> folders = folders_;
+    lock.unlock();
+    if (tracer_ == nullptr) tracer_ = make_tracer(folders);
+    TracerStatus status = tracer_->start(setup);
+    lock.lock();
+    return status;
 }
 
 void KernelRecorder::watch() noexcept {
     ::prctl(PR_SET_NAME, "picojoule-gpu");
     std::unique_lock lock(mutex_);
-    while (!stopping_ && (users_ > 0 || now_ns() < linger_until_ns_)) {
-        if (!tracing_ && users_ > 0 && device_in_use()) {
-            TracerSetup setup;
-            setup.sink = this;
-            setup.current_path = g_current_path.load();
-            setup.overlay = overlay_;
-            const std::vector<std::string> search = search_;
-            lock.unlock();
-            TracerStatus status;
-            {
-                const std::lock_guard call(tracer_calls_);
-                if (tracer_ == nullptr) tracer_ = make_tracer(search);
-                status = tracer_->start(setup);
-            }
-            lock.lock();
+    while (!stopping_ && (open_ > 0 || now_ns() < linger_until_ns_)) {
+        if (!asked_ && open_ > 0 && device_in_use()) {
+            TracerStatus status = start_tracer(lock);
             status_ = std::move(status);
-            tracing_ = true;  // or refused: asked once a run, never in a loop
+            asked_ = true;  // a refusal is an answer; it is asked again by a later run
             changed_.notify_all();
             continue;
         }
-        const std::int64_t now = now_ns();
-        std::int64_t wait = tracing_ ? kNsPerS : kLookNs;
-        if (users_ == 0) wait = std::clamp(linger_until_ns_ - now, std::int64_t{1}, wait);
+        if (asked_ && status_.tracing() && flush_wanted_ns_ > flushed_until_ns_) {
+            const std::int64_t until = now_ns();
+            lock.unlock();
+            tracer_->flush(kFlushNs);
+            lock.lock();
+            flushed_until_ns_ = until;
+            changed_.notify_all();
+            continue;
+        }
+        std::int64_t wait = asked_ ? kNsPerS : kLookNs;
+        if (open_ == 0) wait = std::clamp(linger_until_ns_ - now_ns(), std::int64_t{1}, wait);
         changed_.wait_until(lock, in_ns(wait));
     }
-    if (tracing_) {
+    if (asked_) {
+        const bool tracing = status_.tracing();
         lock.unlock();
-        {
-            const std::lock_guard call(tracer_calls_);
-            tracer_->stop(kStopNs);
-        }
+        if (tracing) tracer_->stop(kStopNs);
         lock.lock();
-        tracing_ = false;
+        asked_ = false;
         overlay_ = false;
     }
     control_running_ = false;
@@ -283,17 +280,25 @@ std::uint16_t KernelRecorder::track_id(const Track& track) {
 
 void KernelRecorder::activities(std::span<const ActivityRecord> records) noexcept {
     const std::lock_guard lock(mutex_);
+    taking_.clear();
+    std::erase_if(sessions_, [&](const std::weak_ptr<KernelSession>& weak) {
+        auto session = weak.lock();
+        if (session == nullptr) return true;
+        taking_.push_back(std::move(session));
+        return false;
+    });
     for (const ActivityRecord& a : records) {
         Record r;
         r.kind = RecordKind::kernel;
         r.a = a.begin_ns;
-        r.b = a.end_ns;
+        r.b = std::max(a.begin_ns, a.end_ns);
         r.c = (std::uint64_t{a.graph_node} << 32U) | a.path;
         r.d = a.class_id;
         r.id = a.track;
         r.flags = flags_of(a.flags);
-        for (const auto& s : sessions_) s->take(r);
+        for (const auto& s : taking_) s->take(r);
     }
+    taking_.clear();
 }
 
 void KernelRecorder::note(const TracerCounters& counters) noexcept {

@@ -66,33 +66,32 @@ class KernelSession {
     TracerCounters at_begin_;
 };
 
-// One a process; Engine owns it.
+// One a process; Engine owns it. Its lock may be taken under the engine's, never the other way.
 class KernelRecorder final : public ActivitySink {
   public:
     // `current_path`: see TracerSetup. Set once, before the first session.
     static void set_current_path(std::uint32_t (*current_path)() noexcept) noexcept;
-    // Where vendor libraries may lie beside the system's places (Python's site-packages).
-    void set_search(std::vector<std::string> folders);
 
     KernelRecorder() = default;
     ~KernelRecorder() override = default;
 
-    // Begins to listen. Waits until the tracer listens, if the device is in use already. Null
-    // where nothing is wanted.
-    std::shared_ptr<KernelSession> begin(KernelWish wish, bool journal);
-    // The session's time is known now (begin) or over (end).
+    // Begins to listen; null where nothing is wanted. Waits until the tracer listens if the device
+    // is in use already; else a thread waits for that. `folders`: where vendors' libraries may lie
+    // beside the system's places (as in sys.path). The caller holds no lock.
+    std::shared_ptr<KernelSession> begin(KernelWish wish, bool journal,
+                                         std::vector<std::string> folders);
+    // The session's time is known now; kernels that began in [begin, end) are its.
     void set_begin(KernelSession& session, std::int64_t begin_ns);
     void set_end(KernelSession& session, std::int64_t end_ns);
-    // Waits until what ran before now has arrived, `patience_ns` at most. Not under any lock that
-    // a launch could need.
-    void settle(KernelSession& session, std::int64_t patience_ns);
+    // Whether what ran before the session's end has arrived.
+    [[nodiscard]] bool settled(const KernelSession& session) const;
     // Adds what is known to `trace`.
     void fill(const KernelSession& session, Trace& trace) const;
-    // What the journal does not have yet; names first.
+    // What the journal does not have yet, names first.
     void drain(KernelSession& session, std::vector<Record>& out);
-    void release(const std::shared_ptr<KernelSession>& session);
 
     [[nodiscard]] TracerStatus status() const;
+    // Stops the tracer: what ran is with the sessions when this returns.
     void shutdown();
 
     // In a forked child: forget the tracer, whose threads do not exist here. REQUIRES: mutex() is
@@ -107,27 +106,29 @@ class KernelRecorder final : public ActivitySink {
     void note(const TracerCounters& counters) noexcept override;
 
   private:
-    void watch() noexcept;  // the control thread: starts and stops the tracer
+    void watch() noexcept;  // the control thread: the only one that calls the tracer
+    TracerStatus start_tracer(std::unique_lock<std::mutex>& lock);
 
     mutable std::mutex mutex_;
-    std::condition_variable changed_;
-    std::vector<std::shared_ptr<KernelSession>> sessions_;
+    mutable std::condition_variable changed_;
+    std::vector<std::weak_ptr<KernelSession>> sessions_;
     std::vector<KernelClass> classes_;
     std::map<std::string, std::uint32_t> class_ids_;  // by text form
     std::vector<Track> tracks_;
     TracerCounters counters_;
     TracerStatus status_;
-    std::vector<std::string> search_;
-    std::vector<Record> batch_;  // of the tracer's thread
+    std::vector<std::string> folders_;
     std::unique_ptr<Tracer> tracer_;
-    std::mutex tracer_calls_;  // one thread at a time calls the tracer; never taken inside mutex_
     std::thread control_;
     bool control_running_{};
     bool stopping_{};
-    bool tracing_{};
-    std::uint32_t users_{};
+    bool asked_{};  // the tracer was started, or refused
     bool overlay_{};
+    std::uint32_t open_{};  // sessions that have not ended
     std::int64_t linger_until_ns_{};
+    std::int64_t flush_wanted_ns_{};
+    std::int64_t flushed_until_ns_{};
+    std::vector<std::shared_ptr<KernelSession>> taking_;  // of the tracer's thread
 };
 
 }  // namespace picojoule

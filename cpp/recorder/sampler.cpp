@@ -24,6 +24,7 @@ constexpr std::int64_t kIdleSnapshotNs = 100 * kNsPerMs;  // and at least this o
 constexpr std::int64_t kBackoffNs = kNsPerS;
 constexpr std::int64_t kLateNs = kNsPerMs;
 constexpr std::int64_t kNapNs = 3 * kNsPerMs;
+constexpr std::int64_t kKernelsNs = 2 * kNsPerS;  // at most so long are late kernels waited for
 constexpr std::int64_t kForgetPhaseNs = 20 * kNsPerS;
 
 bool fast(const Channel& c) noexcept {
@@ -386,6 +387,11 @@ void Engine::complete_sessions(std::int64_t now) {
     bool any = false;
     for (const auto& s : sessions_) {
         if (s->end_ns == 0 || (now < s->deadline_ns && !closing_ticks_in(*s))) continue;
+        // Kernels that ran before the end may still be on their way.
+        if (s->kernels && !kernels_.settled(*s->kernels) &&
+            now < std::max(s->deadline_ns, s->end_ns + kKernelsNs) && s->deadline_ns != 0) {
+            continue;
+        }
         any = true;
         s->ticks_to = ticks_.end();
         s->complete = true;

@@ -139,6 +139,7 @@ void Engine::write() noexcept {
                 append_text(batch, TextUse::meta, 0, 0, "journal_gap=" + j.writer_words);
             }
             const std::size_t head = batch.size();
+            if (s->kernels) kernels_.drain(*s->kernels, batch);
             batch.insert(batch.end(), j.pending.begin(), j.pending.end());
             j.pending.clear();
             lock.unlock();

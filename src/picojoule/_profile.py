@@ -19,6 +19,7 @@ from picojoule.errors import NoMeterError, NotFinishedError, UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from picojoule.kernels import KernelTable
     from picojoule.results import Estimate, Profile, RegionTable
 
 #: Fastest fixed rate; beyond it no meter has anything new to say.
@@ -54,9 +55,13 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         rate_hz: read every meter at this fixed rate, at most 5000. None (the default) follows each
             meter's own clock, which finds its ticks far more exactly at a fraction of the cost.
         output: folder to write the trace to; it must not exist yet.
+        kernels: what of the GPU's kernels and copies to record. None (the default) or ``"all"``:
+            each of them, once the program uses a GPU. ``"sums"``: their sums by region and kernel
+            only, for runs of weeks. ``"overlay"``: none, so that another profiler can hold the
+            vendor's library. False or ``"off"``: none.
 
     Raises:
-        UsageError: an absurd rate, no valid source name, or a profile entered twice.
+        UsageError: an absurd rate, an unknown choice of kernels, no valid source name, or a profile entered twice.
         NoMeterError: a meter named in ``sources`` does not work here; says why and what mends it.
         OSError: ``output`` cannot be created.
     """
@@ -79,6 +84,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         sources: str | Sequence[str] | None = None,
         rate_hz: float | None = None,
         output: str | os.PathLike[str] | None = None,
+        kernels: str | bool | None = None,
     ) -> None:
         """See the class."""
         if name is not None and not isinstance(name, str):
@@ -87,6 +93,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         self._sources = _check_sources(sources)
         self._rate_hz = _check_rate(rate_hz)
         self._output = None if output is None else os.fspath(output)
+        self._kernels = _check_kernels(kernels)
         self._session: _core.Session | None = None
         self._region: _core.region | None = None
         self._result: Profile | None = None
@@ -107,7 +114,9 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         # Who recorded it is asked for now only if a journal needs it.
         meta = _meta() if journal else []
         try:
-            self._session = _core.begin(self.name, sources, self._rate_hz, journal, meta)
+            self._session = _core.begin(
+                self.name, sources, self._rate_hz, journal, meta, self._kernels, sys.path
+            )
         except ValueError as error:
             self._remove_output()
             raise UsageError(str(error)) from None
@@ -168,6 +177,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
                 sources=self._sources,
                 rate_hz=self._rate_hz or None,
                 output=output,
+                kernels=self._kernels,
             )
             told.last_profile = one
             return one
@@ -289,6 +299,11 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         return self.result.regions
 
     @property
+    def kernels(self) -> KernelTable:
+        """What ran on devices, by the region that launched it; see ``picojoule.kernels``."""
+        return self.result.kernels
+
+    @property
     def readings(self) -> NDArray[Any]:
         """Every reading, one row each; see ``Profile``."""
         return self.result.readings
@@ -347,6 +362,21 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
                 print(
                     f"picojoule: the trace {self._output} stays a journal: {error}", file=sys.stderr
                 )
+
+
+_KERNELS = ("all", "sums", "overlay", "off")
+
+
+def _check_kernels(kernels: object) -> str:
+    if kernels is None or kernels is True:
+        return "all"
+    if kernels is False:
+        return "off"
+    if isinstance(kernels, str) and kernels in _KERNELS:
+        return kernels
+    raise UsageError(
+        f"kernels must be one of {', '.join(_KERNELS)}, True or False, not {kernels!r}"
+    )
 
 
 def _check_rate(rate_hz: float | None) -> float:

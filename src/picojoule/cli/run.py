@@ -58,6 +58,7 @@ class Settings:
     output: str | None
     sources: list[str] | None
     rate_hz: float | None
+    kernels: str | None = None
 
     def keywords(self) -> dict[str, Any]:
         """As keyword arguments, all of them plain JSON values."""
@@ -66,6 +67,7 @@ class Settings:
             "output": self.output,
             "sources": self.sources,
             "rate_hz": self.rate_hz,
+            "kernels": self.kernels,
         }
 
 
@@ -81,7 +83,9 @@ def main(argv: Sequence[str]) -> int:
         if folder is None and target.kind != "command":
             folder = stack.enter_context(_temporary_output())
         output = None if folder is None else str(folder)
-        settings = Settings(args.name or target.name, output, args.sources, args.rate_hz)
+        settings = Settings(
+            args.name or target.name, output, args.sources, args.rate_hz, args.kernels
+        )
 
         progress = StatusLine.for_terminal() if not args.quiet else None
         if target.kind == "command":
@@ -139,6 +143,12 @@ def _parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
         ),
         parser.add_argument(
             "--rate-hz", metavar="R", type=_rate, help="how often to ask meters that do not tick"
+        ),
+        parser.add_argument(
+            "--kernels",
+            choices=("all", "sums", "overlay", "off"),
+            help="which of a GPU's kernels to keep: each (all, the default), their sums, none and "
+            "the vendor's library left to another profiler (overlay), or none (off)",
         ),
         parser.add_argument(
             "--json", metavar="FILE", help="also write the summary as JSON; '-' is stdout"
