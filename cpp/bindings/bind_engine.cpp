@@ -54,11 +54,9 @@ KernelWish wish_of(const std::string& word) {
 }
 
 Handle begin(std::string name, std::optional<std::vector<std::string>> sources, double rate_hz,
-             std::string journal, std::vector<std::string> meta, const std::string& kernels,
-             std::vector<std::string> folders) {
+             std::string journal, std::vector<std::string> meta, const std::string& kernels) {
     SessionOptions options;
     options.kernels = wish_of(kernels);
-    options.folders = std::move(folders);
     options.name = std::move(name);
     options.all_sources = !sources.has_value();
     if (sources) options.sources = std::move(*sources);
@@ -125,7 +123,7 @@ void bind_engine(py::module_& m) {
         .def_property_readonly("begin_ns", &Handle::begin_ns)
         .def_property_readonly("end_ns", &Handle::end_ns, "0 while open.");
     m.def("begin", &begin, "name"_a, "sources"_a, "rate_hz"_a, "journal"_a, "meta"_a,
-          "kernels"_a = "off", "folders"_a = std::vector<std::string>(), without_gil(),
+          "kernels"_a = "off", without_gil(),
           "Begin a session. ValueError: unknown meter; RuntimeError: it does not work here.");
     m.def(
         "findings",
@@ -137,6 +135,8 @@ void bind_engine(py::module_& m) {
             return out;
         },
         "What the meters said that were opened so far; opens none.");
+    m.def("look_for_libraries_in", &KernelRecorder::set_folders, "folders"_a,
+          "Where vendors' libraries may lie, as in sys.path; before the first session.");
     m.def(
         "tracer_status",
         [] {

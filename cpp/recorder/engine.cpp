@@ -214,8 +214,7 @@ class KernelGuard {
 std::shared_ptr<Session> Engine::begin(SessionOptions options) {
     auto session = std::make_shared<Session>();
     session->options = std::move(options);
-    session->kernels = kernels_.begin(session->options.kernels, !session->options.journal.empty(),
-                                      session->options.folders);
+    session->kernels = kernels_.begin(session->options.kernels, !session->options.journal.empty());
     KernelGuard guard(kernels_, session->kernels);
     std::unique_lock lock(mutex_);
     const std::vector<Meter*> chosen = choose_locked(lock, session->options);

@@ -47,7 +47,6 @@ struct SessionOptions {
     std::string journal;            // path of the journal to write; empty: memory only
     std::vector<std::string> meta;  // "key=value", kept in the journal for whoever recovers it
     KernelWish kernels{KernelWish::off};
-    std::vector<std::string> folders;  // where vendors' libraries may lie, as in sys.path
 };
 
 // What the engine counts about itself; a session reports the difference between its two ends.

@@ -26,6 +26,9 @@ std::uint32_t nobody() noexcept {
 }
 std::atomic<std::uint32_t (*)() noexcept> g_current_path{&nobody};
 
+std::mutex g_folders_mutex;
+auto* const g_folders = new std::vector<std::string>;  // leaked: threads may outlive statics
+
 // As in engine.cpp: the thread sanitizer does not know waits on the steady clock.
 std::chrono::system_clock::time_point in_ns(std::int64_t ns) {
     return std::chrono::system_clock::now() +
@@ -85,8 +88,12 @@ void KernelRecorder::set_current_path(std::uint32_t (*current_path)() noexcept) 
     g_current_path.store(current_path);
 }
 
-std::shared_ptr<KernelSession> KernelRecorder::begin(KernelWish wish, bool journal,
-                                                     std::vector<std::string> folders) {
+void KernelRecorder::set_folders(std::vector<std::string> folders) {
+    const std::lock_guard lock(g_folders_mutex);
+    *g_folders = std::move(folders);
+}
+
+std::shared_ptr<KernelSession> KernelRecorder::begin(KernelWish wish, bool journal) {
     if (wish == KernelWish::off) return nullptr;
     auto session = std::make_shared<KernelSession>();
     session->wish_ = wish;
@@ -97,7 +104,6 @@ std::shared_ptr<KernelSession> KernelRecorder::begin(KernelWish wish, bool journ
     session->at_begin_ = counters_;
     sessions_.emplace_back(session);
     ++open_;
-    folders_ = std::move(folders);
     overlay_ |= wish == KernelWish::overlay;
     if (!control_running_) {
         if (control_.joinable()) control_.join();  // it has said that it is done
@@ -109,8 +115,15 @@ std::shared_ptr<KernelSession> KernelRecorder::begin(KernelWish wish, bool journ
         control_ = std::thread([this] { watch(); });
         ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     }
+    // A loop over short profiles must not pay for waking a thread, nor ask the loader each time.
+    if (asked_) return session;
+    const std::int64_t now = now_ns();
+    if (now - looked_ns_ < kLookNs / 5) return session;
+    if (!device_in_use()) {
+        looked_ns_ = now;
+        return session;
+    }
     changed_.notify_all();
-    if (!device_in_use()) return session;
     const auto limit = in_ns(kReadyNs);
     while (!asked_ && !stopping_) {
         if (changed_.wait_until(lock, limit) == std::cv_status::timeout) break;
@@ -129,6 +142,7 @@ void KernelRecorder::set_end(KernelSession& session, std::int64_t end_ns) {
     session.end_ns_ = end_ns;
     --open_;
     linger_until_ns_ = now_ns() + kLingerNs;
+    if (!asked_ || !status_.tracing()) return;
     flush_wanted_ns_ = std::max(flush_wanted_ns_, end_ns);
     changed_.notify_all();
 }
@@ -216,9 +230,11 @@ TracerStatus KernelRecorder::start_tracer(std::unique_lock<std::mutex>& lock) {
     setup.current_path = g_current_path.load();
     setup.overlay = overlay_;
     setup.driver_branch = driver_branch();
-    const std::vector<std::string> folders = folders_;
     lock.unlock();
-    if (tracer_ == nullptr) tracer_ = make_tracer(folders);
+    if (tracer_ == nullptr) {
+        const std::lock_guard folders(g_folders_mutex);
+        tracer_ = make_tracer(*g_folders);
+    }
     TracerStatus status = tracer_->start(setup);
     lock.lock();
     return status;

@@ -71,15 +71,15 @@ class KernelRecorder final : public ActivitySink {
   public:
     // `current_path`: see TracerSetup. Set once, before the first session.
     static void set_current_path(std::uint32_t (*current_path)() noexcept) noexcept;
+    // Where vendors' libraries may lie beside the system's places (as in sys.path).
+    static void set_folders(std::vector<std::string> folders);
 
     KernelRecorder() = default;
     ~KernelRecorder() override = default;
 
     // Begins to listen; null where nothing is wanted. Waits until the tracer listens if the device
-    // is in use already; else a thread waits for that. `folders`: where vendors' libraries may lie
-    // beside the system's places (as in sys.path). The caller holds no lock.
-    std::shared_ptr<KernelSession> begin(KernelWish wish, bool journal,
-                                         std::vector<std::string> folders);
+    // is in use already; else a thread waits for that. The caller holds no lock.
+    std::shared_ptr<KernelSession> begin(KernelWish wish, bool journal);
     // The session's time is known now; kernels that began in [begin, end) are its.
     void set_begin(KernelSession& session, std::int64_t begin_ns);
     void set_end(KernelSession& session, std::int64_t end_ns);
@@ -117,7 +117,6 @@ class KernelRecorder final : public ActivitySink {
     std::vector<Track> tracks_;
     TracerCounters counters_;
     TracerStatus status_;
-    std::vector<std::string> folders_;
     std::unique_ptr<Tracer> tracer_;
     std::thread control_;
     bool control_running_{};
@@ -126,6 +125,7 @@ class KernelRecorder final : public ActivitySink {
     bool overlay_{};
     std::uint32_t open_{};  // sessions that have not ended
     std::int64_t linger_until_ns_{};
+    std::int64_t looked_ns_{};  // when no device was in use
     std::int64_t flush_wanted_ns_{};
     std::int64_t flushed_until_ns_{};
     std::vector<std::shared_ptr<KernelSession>> taking_;  // of the tracer's thread

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         TruncatedTraceError,
         UsageError,
     )
+    from picojoule.kernels import Device, Kernel, KernelTable
     from picojoule.results import Channel, Estimate, Gap, PowerSeries, Profile, Region, RegionTable
 
 # Loaded when first asked for: importing picojoule must cost next to nothing.
@@ -48,6 +49,7 @@ _LAZY = {
         ("Channel", "Estimate", "Gap", "PowerSeries", "Profile", "Region", "RegionTable"),
         "picojoule.results",
     ),
+    **dict.fromkeys(("Device", "Kernel", "KernelTable"), "picojoule.kernels"),
     **dict.fromkeys(
         (
             "ForeignTraceError",
@@ -66,9 +68,12 @@ _LAZY = {
 
 __all__ = [
     "Channel",
+    "Device",
     "Estimate",
     "ForeignTraceError",
     "Gap",
+    "Kernel",
+    "KernelTable",
     "MissingExtraError",
     "NewerTraceError",
     "NoMeterError",

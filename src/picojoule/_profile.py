@@ -27,6 +27,9 @@ MOST_HZ = 5000.0
 #: How long the first look at a result may wait for the closing tick of a meter that stalls.
 _CLOSING_S = 10.0
 
+# The vendors' wheels lie below site-packages, where no loader looks.
+_core.look_for_libraries_in(sys.path)
+
 _open: weakref.WeakSet[profile] = weakref.WeakSet()
 _lock = threading.Lock()
 
@@ -61,7 +64,8 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             vendor's library. False or ``"off"``: none.
 
     Raises:
-        UsageError: an absurd rate, an unknown choice of kernels, no valid source name, or a profile entered twice.
+        UsageError: an absurd rate, an unknown choice of kernels, no valid source name, or a profile
+            entered twice.
         NoMeterError: a meter named in ``sources`` does not work here; says why and what mends it.
         OSError: ``output`` cannot be created.
     """
@@ -115,7 +119,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         meta = _meta() if journal else []
         try:
             self._session = _core.begin(
-                self.name, sources, self._rate_hz, journal, meta, self._kernels, sys.path
+                self.name, sources, self._rate_hz, journal, meta, self._kernels
             )
         except ValueError as error:
             self._remove_output()
