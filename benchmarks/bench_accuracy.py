@@ -88,9 +88,9 @@ def summary(wave: str, tick_ms: int, seconds: float, found: list[list[float]]) -
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--batches", type=int, default=12, help="phases of sensor against wave")
-    parser.add_argument("--windows", type=int, default=25, help="windows a batch")
-    parser.add_argument("--at-once", type=int, default=4, help="batches that run side by side")
+    parser.add_argument("--batches", type=int, default=24, help="phases of sensor against wave")
+    parser.add_argument("--windows", type=int, default=12, help="windows a batch")
+    parser.add_argument("--at-once", type=int, default=6, help="batches that run side by side")
     parser.add_argument("--one", nargs=4, help="internal: wave, tick, seconds and seed of a batch")
     args = parser.parse_args()
     if args.one:

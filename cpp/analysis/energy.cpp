@@ -13,9 +13,9 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 // by step * (min(u, f) - u f): as a share of f (1 - f), uniform between 0 and 1. The std
 // whose 1.96-fold is the most it can be (its 95 % quantile leaves no room for the step's own
 // doubt).
-constexpr double kStep = 1.0 / 1.96;
+constexpr double kStep = 1.04 / 1.96;
 // The same if the step is at the very edge: the error is then the largest possible, 1, not uniform.
-constexpr double kStepAtEdge = 1.05;
+constexpr double kStepAtEdge = 1.01;
 // Power that moves faster than the ticks: mean square of the error inside a window in units of the
 // mean square change between windows. Between 1/60 (a slow telegraph) and more than 1/2 (a square
 // wave a little longer than a tick); the cautious end, since the two cannot be told apart
@@ -23,7 +23,7 @@ constexpr double kStepAtEdge = 1.05;
 constexpr double kAliased = 0.55;
 // Scale of that error, chosen on simulated square waves such that 95 % intervals cover 95 % or more
 // (tests/unit/test_energy.py): such errors are bounded, so less than a Gaussian's width will do.
-constexpr double kBounded = 0.725;
+constexpr double kBounded = 0.765;
 // Prior of how far the power of a region differs from that of whatever shares its tick: even
 // spreading was off by 48 to 54 % a kernel in published simulations of such mixes.
 constexpr double kContrast = 0.5;
@@ -126,22 +126,27 @@ EnergyCurve::Edge EnergyCurve::edge(double at_ns) const {
     };
     double left = change(next);
     double right = change(next + 1);
-    const bool one_sided = std::isnan(left) || std::isnan(right);
-    if (std::isnan(left)) left = right;
-    if (std::isnan(right)) right = left;
-    if (std::isnan(left)) left = right = std::sqrt(step2_);
+    const bool no_left = std::isnan(left);
+    const bool no_right = std::isnan(right);
+    if (no_left) left = right;
+    if (no_right) right = left;
+    if (no_left && no_right) left = right = std::sqrt(step2_);
     const double less = std::min(std::abs(left), std::abs(right));
     const double more = std::max(std::abs(left), std::abs(right));
     const double alike_w = std::max(agree_w_[next], next + 1 < n ? agree_w_[next + 1] : 0.0);
-    if (less > alike_w) {
-        // With one neighbour only, the step may be larger than what is seen of it.
-        const double step = one_sided            ? std::max(2.0 * more, range_w_)
-                            : left * right > 0.0 ? std::abs(left + right)
-                                                 : 2.0 * more;
+    if (less > alike_w && no_left != no_right && range_w_ > more) {
+        // The last window (or the first): the step may lie in it or beside it. If in it, and as
+        // large as power has been seen to move, what is seen of it tells where it is.
+        const double here = no_right ? range_w_ - more : more;  // step times its place
+        const double there = range_w_ - here;
+        const double error = f < here / range_w_ ? f * there : (1.0 - f) * here;
+        e.resolved = kStep * error * width_s;
+    } else if (less > alike_w) {
+        const double step = left * right > 0.0 ? std::abs(left + right) : 2.0 * more;
         e.resolved = kStep * step * shape;
     } else if (more > alike_w) {
         // Beside a step: as much of it as passes for noise may lie just inside this window.
-        e.resolved = 0.5 * alike_w * std::max(f, 1.0 - f) * width_s;
+        e.resolved = 0.05 * alike_w * std::max(f, 1.0 - f) * width_s;
     }
     e.unresolved = std::sqrt(30.0 * kAliased * step2_ * inflate_) * shape;
     return e;

@@ -12,7 +12,7 @@ MOVING = 0.3
 
 
 def right(found: dict[str, float], within: float = 0.12) -> None:
-    """The truth lies inside the 99.9 % interval, the number near it even on a loaded machine."""
+    """The truth lies inside the 99.999 % interval, the number near it even on a loaded machine."""
     assert found["low"] <= found["truth"] <= found["high"], found
     assert found["joules"] == pytest.approx(found["truth"], rel=within), found
 
