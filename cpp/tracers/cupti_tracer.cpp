@@ -208,20 +208,10 @@ class Run {
         while (intake_.pool->lent() > 0 && now_ns() < until) {
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
         }
+        const bool ended = end_thread();
         intake_.epoch.store(0);
-        subscription_.unsubscribe();
-        {
-            std::unique_lock lock(mutex_);
-            stop_ = true;
-            wake_.notify_all();
-            if (!served_changed_.wait_until(lock, deadline(now_ns() + kHangNs),
-                                            [this] { return over_; })) {
-                abandoned_.store(true);
-                thread_.detach();
-                return;
-            }
-        }
-        thread_.join();
+        // Last, for reading records may need the subscription.
+        if (ended) subscription_.unsubscribe();
     }
 
     [[nodiscard]] TracerCounters counters() const {
@@ -230,6 +220,23 @@ class Run {
     }
 
   private:
+    // False: a call of the library does not return, and the thread is left to itself.
+    bool end_thread() {
+        {
+            std::unique_lock lock(mutex_);
+            stop_ = true;
+            wake_.notify_all();
+            if (!served_changed_.wait_until(lock, deadline(now_ns() + kHangNs),
+                                            [this] { return over_; })) {
+                abandoned_.store(true);
+                thread_.detach();
+                return false;
+            }
+        }
+        thread_.join();
+        return true;
+    }
+
     // The system's clock, for the thread sanitizer does not know waits on the steady one; a clock
     // that is set meanwhile costs one late round.
     static std::chrono::system_clock::time_point deadline(std::int64_t at_ns) {

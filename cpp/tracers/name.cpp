@@ -111,6 +111,7 @@ std::string demangled(const char* name) {
 }
 
 std::string short_name(std::string_view name) {
+    if (name.find_first_of("(<:") == std::string_view::npos) return std::string(name);
     std::string_view inside;
     const std::string_view own = without_template(last_component(without_arguments(name)), inside);
     if (own.empty()) return std::string(name);
