@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -38,6 +39,10 @@ class BlockPool {
     std::size_t collect(std::span<Full> into) noexcept;
     void give_back(const Full& block) noexcept;
 
+    // How many are full and not collected.
+    [[nodiscard]] unsigned waiting() const noexcept {
+        return static_cast<unsigned>(std::popcount(full_.load(std::memory_order_relaxed)));
+    }
     // How many the library has now.
     [[nodiscard]] unsigned lent() const noexcept;
 

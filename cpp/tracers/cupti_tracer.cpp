@@ -48,6 +48,11 @@ struct Intake {
     std::atomic<std::uint64_t> thrown_away{0};  // bytes
     std::atomic<std::uint64_t> lost{0};         // launches of threads that have no ring
 
+    // The tracer's thread sleeps on this. A callback only rings, when many buffers wait, and does
+    // not take the mutex: a ring that is missed costs until the next one, or a round.
+    std::condition_variable wake;
+    std::atomic<bool> hurry{false};
+
     // Where records go that have no buffer, in a library that crashes without one: written by
     // anybody, read by nobody.
     alignas(64) std::array<std::uint8_t, 65'536> sacrifice{};
@@ -123,8 +128,12 @@ void request_v2(std::uint8_t** buffer, std::size_t* size, std::size_t* most_reco
 
 void done(void*, std::uint32_t, std::uint8_t* buffer, std::size_t, std::size_t valid) {
     Intake& in = Intake::instance();
-    if (buffer != nullptr && !in.pool->full(buffer, valid)) {
+    if (buffer == nullptr) return;
+    if (!in.pool->full(buffer, valid)) {
         in.thrown_away.fetch_add(valid, std::memory_order_relaxed);
+    } else if (in.pool->waiting() * 2 >= in.blocks.load(std::memory_order_relaxed)) {
+        in.hurry.store(true, std::memory_order_relaxed);
+        in.wake.notify_one();
     }
 }
 
@@ -182,7 +191,7 @@ class Run {
     bool round(std::int64_t until) {
         std::unique_lock lock(mutex_);
         const std::uint64_t wanted = ++asked_;
-        wake_.notify_all();
+        intake_.wake.notify_all();
         return served_changed_.wait_until(lock, deadline(until), [&] { return served_ >= wanted; });
     }
 
@@ -225,7 +234,7 @@ class Run {
         {
             std::unique_lock lock(mutex_);
             stop_ = true;
-            wake_.notify_all();
+            intake_.wake.notify_all();
             if (!served_changed_.wait_until(lock, deadline(now_ns() + kHangNs),
                                             [this] { return over_; })) {
                 abandoned_.store(true);
@@ -253,8 +262,12 @@ class Run {
         for (bool last = false; !last;) {
             const std::int64_t now = now_ns();
             const bool quiet = now - busy_at_ > kQuietNs;
-            wake_.wait_until(lock, deadline(now + (quiet ? kQuietRoundNs : kRoundNs)),
-                             [this] { return stop_ || asked_ != served_; });
+            intake_.wake.wait_until(lock, deadline(now + (quiet ? kQuietRoundNs : kRoundNs)),
+                                    [this] {
+                                        return stop_ || asked_ != served_ ||
+                                               intake_.hurry.load(std::memory_order_relaxed);
+                                    });
+            intake_.hurry.store(false, std::memory_order_relaxed);
             last = stop_;
             const std::uint64_t asked = asked_;
             const bool flush = asked != served_ && !last;
@@ -353,7 +366,6 @@ class Run {
     std::uint64_t thrown_before_{};
 
     mutable std::mutex mutex_;  // no callback takes it
-    std::condition_variable wake_;
     std::condition_variable served_changed_;
     std::uint64_t asked_{};
     std::uint64_t served_{};

@@ -30,11 +30,8 @@ class LaunchTable {
             slot.path = path;
             return;
         }
-        if (slot.id == 0 || (word & bit) != 0) {
-            ++open_;
-        } else {
-            set_aside(slot);
-        }
+        if (slot.id != 0 && (word & bit) == 0) set_aside(slot);
+        ++open_;
         slot = {id, path};
         word &= ~bit;
     }
@@ -52,7 +49,9 @@ class LaunchTable {
         }
         const auto it = aside_.find(id);
         if (it == aside_.end()) return std::nullopt;
-        return it->second;
+        open_ -= it->second.found ? 0U : 1U;
+        it->second.found = true;
+        return it->second.path;
     }
 
     // Launches without a record yet. Some never have one: captured, or failed.
@@ -65,17 +64,24 @@ class LaunchTable {
         std::uint32_t path;
     };
 
+    struct Aside {
+        std::uint32_t path;
+        bool found;
+    };
+
     void set_aside(const Slot& slot) {
         if (aside_.size() >= kMostAside) {
-            aside_.erase(order_.front());
+            const auto oldest = aside_.find(order_.front());
+            open_ -= oldest->second.found ? 0U : 1U;
+            aside_.erase(oldest);
             order_.pop_front();
         }
-        if (aside_.emplace(slot.id, slot.path).second) order_.push_back(slot.id);
+        if (aside_.try_emplace(slot.id, Aside{slot.path, false}).second) order_.push_back(slot.id);
     }
 
     std::vector<Slot> slots_;
     std::vector<std::uint64_t> found_;  // one bit a slot: a record of it was seen
-    std::unordered_map<std::uint32_t, std::uint32_t> aside_;
+    std::unordered_map<std::uint32_t, Aside> aside_;
     std::deque<std::uint32_t> order_;
     std::size_t open_{};
 };

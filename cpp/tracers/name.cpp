@@ -37,6 +37,7 @@ void at_top_level(std::string_view text, Visit&& visit) {
                     ++i;
                 }
             }
+            if (text.substr(i, 2) == " <") ++i;  // "operator< <int>"
             --i;
             continue;
         }
@@ -79,6 +80,7 @@ std::string_view without_template(std::string_view text, std::string_view& insid
         return false;
     });
     inside = cut < text.size() ? text.substr(cut + 1) : std::string_view{};
+    while (cut > 0 && text[cut - 1] == ' ') --cut;
     return text.substr(0, cut);
 }
 

@@ -292,7 +292,8 @@ TEST_CASE("cupti: records of every version of the library") {
         {"version=130500;kernel=248;memcpy=112;memset=104"},
     };
     for (const Case& c : cases) {
-        CAPTURE(c.script);
+        const std::string words = c.script;
+        CAPTURE(words);
         Lab lab(c.script);
         lab.started();
         for (std::uint32_t i = 1; i <= 90; ++i) {
@@ -356,9 +357,11 @@ TEST_CASE("cupti: thousands of sizes and shapes are folded, not forgotten") {
 
 TEST_CASE("cupti: many threads and streams, every kernel in its region") {
     for (const char* script : {"", "per_thread=1", "per_thread=1;version=130300;kernel=232"}) {
-        CAPTURE(script);
+        const std::string words = script;
+        CAPTURE(words);
         Lab lab(script);
-        lab.setup.block_bytes = 64 << 10;  // many buffers
+        lab.setup.blocks = 63;
+        lab.setup.block_bytes = 128 << 10;  // many buffers, but none is refused
         lab.setup.flush_period_ns = 5'000'000;
         lab.started();
         constexpr std::uint32_t kThreads = 6;
@@ -379,6 +382,12 @@ TEST_CASE("cupti: many threads and streams, every kernel in its region") {
         }
         for (std::thread& t : threads) t.join();
         lab.stop();
+        const TracerCounters n = lab.tracer->counters();
+        CAPTURE(n.launches);
+        CAPTURE(n.buffers);
+        CHECK(n.dropped == 0);
+        CHECK(n.stale == 0);
+        CHECK(n.unexpected == 0);
         REQUIRE(lab.sink.all.size() == kThreads * kLaunches);
         for (std::uint32_t t = 0; t < kThreads; ++t) {
             const auto all = lab.sink.on_stream(t);
@@ -816,7 +825,8 @@ TEST_CASE("cupti: several subscribers where library and driver allow it") {
         {"version=26;kernel=208", 610, TraceMode::single, false, 1},
     };
     for (const Case& c : cases) {
-        CAPTURE(c.script);
+        const std::string words = c.script;
+        CAPTURE(words);
         CAPTURE(c.driver);
         Lab lab(c.script);
         lab.setup.driver_branch = c.driver;
