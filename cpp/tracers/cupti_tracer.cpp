@@ -48,14 +48,19 @@ struct Intake {
     std::atomic<std::uint64_t> thrown_away{0};  // bytes
     std::atomic<std::uint64_t> lost{0};         // launches of threads that have no ring
 
-    // The tracer's thread sleeps on this. A callback only rings, when many buffers wait, and does
-    // not take the mutex: a ring that is missed costs until the next one, or a round.
+    // The tracer's thread sleeps on this. A callback rings when there is much to do, and does not
+    // take the mutex: what is missed so waits for the end of the round.
     std::condition_variable wake;
     std::atomic<bool> hurry{false};
 
     // Where records go that have no buffer, in a library that crashes without one: written by
     // anybody, read by nobody.
     alignas(64) std::array<std::uint8_t, 65'536> sacrifice{};
+
+    void ring_the_bell() noexcept {
+        hurry.store(true, std::memory_order_relaxed);
+        wake.notify_one();
+    }
 
     static Intake& instance() noexcept {
         static auto* intake = new Intake;
@@ -72,7 +77,10 @@ void on_api_call(Intake& in, std::uint32_t epoch, const ApiCall& call) noexcept 
         in.lost.fetch_add(1, std::memory_order_relaxed);
         return;
     }
-    ring->launch(epoch, call.correlation, in.current_path.load(std::memory_order_relaxed)());
+    if (ring->launch(epoch, call.correlation, in.current_path.load(std::memory_order_relaxed)()))
+        [[unlikely]] {
+        in.ring_the_bell();
+    }
 }
 
 void on_graph_node(Intake& in, std::uint32_t epoch, std::uint32_t event,
@@ -132,8 +140,7 @@ void done(void*, std::uint32_t, std::uint8_t* buffer, std::size_t, std::size_t v
     if (!in.pool->full(buffer, valid)) {
         in.thrown_away.fetch_add(valid, std::memory_order_relaxed);
     } else if (in.pool->waiting() * 2 >= in.blocks.load(std::memory_order_relaxed)) {
-        in.hurry.store(true, std::memory_order_relaxed);
-        in.wake.notify_one();
+        in.ring_the_bell();
     }
 }
 
@@ -168,6 +175,7 @@ class Run {
 
     static void begin(const std::shared_ptr<Run>& run) {
         run->owner_ = ::getpid();
+        run->busy_at_ = now_ns();
         run->lost_before_ = run->lost_launches();
         run->refused_before_ = run->intake_.refused.load();
         run->thrown_before_ = run->intake_.thrown_away.load();

@@ -40,15 +40,17 @@ class LaunchRing {
   public:
     static constexpr std::uint32_t kEntries = 1U << 15U;  // 256 KiB, of which used pages count
 
-    // The writer's side. What does not fit is lost, and counted.
-    void launch(std::uint32_t epoch, std::uint32_t id, std::uint32_t path) noexcept {
+    // The writer's side. What does not fit is lost, and counted. True: the ring is half full, and
+    // it is time that somebody emptied it.
+    bool launch(std::uint32_t epoch, std::uint32_t id, std::uint32_t path) noexcept {
         std::uint32_t head = head_.load(std::memory_order_relaxed);
-        if (epoch != writer_epoch_ || head - seen_tail_ >= kEntries) [[unlikely]] {
-            if (!prepare(epoch, 1)) return;
+        if (epoch != writer_epoch_ || head - seen_tail_ >= kCrowded) [[unlikely]] {
+            if (!prepare(epoch, 1)) return true;
             head = head_.load(std::memory_order_relaxed);
         }
         entries_[head & kMask] = {id, path};
         head_.store(head + 1, std::memory_order_release);
+        return head - seen_tail_ >= kCrowded;
     }
     void node_created(std::uint32_t epoch, std::uint64_t node, std::uint32_t path) noexcept {
         write(epoch, {{0, kCreated}, halves(node), {path, 0}});
@@ -68,6 +70,7 @@ class LaunchRing {
     friend class LaunchRings;
 
     static constexpr std::uint32_t kMask = kEntries - 1;
+    static constexpr std::uint32_t kCrowded = kEntries / 2;
     enum Control : std::uint32_t { kEpoch = 1, kCreated = 2, kCloned = 3 };
 
     static LaunchEntry halves(std::uint64_t v) noexcept {
