@@ -23,12 +23,13 @@ struct KernelClass {
     std::array<std::uint32_t, 3> block{};
     std::uint32_t static_shared{};   // bytes
     std::uint32_t dynamic_shared{};  // bytes
-    std::uint64_t bytes{};           // of a copy; 0 for a kernel, whose bytes are not known here
+    // Of a copy; 0 where more distinct sizes were seen than are told apart, and for a kernel.
+    std::uint64_t bytes{};
 
     bool operator==(const KernelClass&) const = default;
 };
 
-// A queue of a device: what is on one track runs one after the other.
+// A queue of a device: what is on one track runs one after the other, but for nodes of one graph.
 struct Track {
     std::string domain;  // whose joules it uses: "gpu:0"
     std::string device;  // for people

@@ -358,6 +358,16 @@ std::vector<std::pair<std::string, Channel>> Engine::channels() {
     return out;
 }
 
+DeviceName Engine::device_of(const std::string& uuid) {
+    const std::lock_guard lock(mutex_);
+    for (const auto& c : channels_) {
+        if (c->channel.device.find(uuid) == std::string::npos) continue;
+        if (c->channel.domain.find('/') != std::string::npos) continue;  // a part of the board
+        return {c->channel.domain, c->channel.device};
+    }
+    return {};
+}
+
 void Engine::shutdown() {
     {
         const std::lock_guard lock(mutex_);

@@ -205,6 +205,7 @@ class Engine {
     void end_journal(Session& s);
     static void journal_tick(Session& s, const Record& record);
     static void journal_gap(Session& s, const GapNote& gap);
+    DeviceName device_of(const std::string& uuid);  // takes the lock
     void wake() const noexcept;
     double dither() noexcept;
     // No lock.
@@ -228,7 +229,7 @@ class Engine {
     std::uint64_t next_session_{};
     std::uint64_t random_{0x9E3779B97F4A7C15ULL};
     EngineCounters counters_;
-    KernelRecorder kernels_;
+    KernelRecorder kernels_{[this](const std::string& uuid) { return device_of(uuid); }};
     bool parked_{};  // the sampler sleeps until somebody wakes it
     bool stopping_{};
     bool stopped_{};

@@ -9,16 +9,17 @@
 
 #include "base/clock.h"
 #include "model/journal.h"
+#include "sources/cuda_visible.h"
 #include "tracers/registry.h"
 
 namespace picojoule {
 namespace {
 
 constexpr std::int64_t kLingerNs = 2 * kNsPerS;
-constexpr std::int64_t kLookNs = 50 * kNsPerMs;       // for a device that is not in use yet
-constexpr std::int64_t kReadyNs = 5 * kNsPerS;        // a first attachment can take seconds
+constexpr std::int64_t kLookNs = 50 * kNsPerMs;  // for a device that is not in use yet
+constexpr std::int64_t kReadyNs = 5 * kNsPerS;   // a first attachment can take seconds
 constexpr std::int64_t kFlushNs = 300 * kNsPerMs;
-constexpr std::int64_t kStopNs = 500 * kNsPerMs;  // for what still runs
+constexpr std::int64_t kStopNs = 500 * kNsPerMs;                // for what still runs
 constexpr std::size_t kMostForJournal = std::size_t{1} << 20U;  // while a disk is full: 32 MiB
 
 std::uint32_t nobody() noexcept {
@@ -230,6 +231,12 @@ TracerStatus KernelRecorder::start_tracer(std::unique_lock<std::mutex>& lock) {
     setup.current_path = g_current_path.load();
     setup.overlay = overlay_;
     setup.driver_branch = driver_branch();
+    // The tracer counts as CUDA does, the meters as NVML does: the two meet by UUID.
+    setup.device_name = [this](std::uint32_t ordinal) -> DeviceName {
+        const auto uuids = cuda_visible::Process::here().running_uuids;
+        if (!uuids || ordinal >= uuids->size()) return {};
+        return device_of_((*uuids)[ordinal]);
+    };
     lock.unlock();
     if (tracer_ == nullptr) {
         const std::lock_guard folders(g_folders_mutex);
@@ -278,8 +285,8 @@ void KernelRecorder::watch() noexcept {
 
 std::uint32_t KernelRecorder::class_id(const KernelClass& kernel_class) {
     const std::lock_guard lock(mutex_);
-    const auto [place, fresh] = class_ids_.try_emplace(
-        encode_kernel_class(kernel_class), static_cast<std::uint32_t>(classes_.size()));
+    const auto [place, fresh] = class_ids_.try_emplace(encode_kernel_class(kernel_class),
+                                                       static_cast<std::uint32_t>(classes_.size()));
     if (fresh) classes_.push_back(kernel_class);
     return place->second;
 }

@@ -9,6 +9,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -74,7 +75,10 @@ class KernelRecorder final : public ActivitySink {
     // Where vendors' libraries may lie beside the system's places (as in sys.path).
     static void set_folders(std::vector<std::string> folders);
 
-    KernelRecorder() = default;
+    // `device_of`: domain and name of the device with that UUID, as the meters call it; empty if no
+    // meter knows it. Called on the tracer's thread, under no lock of this class.
+    using DeviceOf = std::function<DeviceName(const std::string& uuid)>;
+    explicit KernelRecorder(DeviceOf device_of) : device_of_(std::move(device_of)) {}
     ~KernelRecorder() override = default;
 
     // Begins to listen; null where nothing is wanted. Waits until the tracer listens if the device
@@ -109,8 +113,9 @@ class KernelRecorder final : public ActivitySink {
     void watch() noexcept;  // the control thread: the only one that calls the tracer
     TracerStatus start_tracer(std::unique_lock<std::mutex>& lock);
 
+    const DeviceOf device_of_;
     mutable std::mutex mutex_;
-    mutable std::condition_variable changed_;
+    std::condition_variable changed_;
     std::vector<std::weak_ptr<KernelSession>> sessions_;
     std::vector<KernelClass> classes_;
     std::map<std::string, std::uint32_t> class_ids_;  // by text form

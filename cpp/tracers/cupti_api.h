@@ -24,7 +24,7 @@ enum Return : int {
     kUnknown = 999,
 };
 
-enum ActivityKind : std::uint32_t {
+enum CuptiKind : std::uint32_t {
     kMemcpy = 1,
     kMemset = 2,
     // 3, KERNEL, would run kernels one after the other.

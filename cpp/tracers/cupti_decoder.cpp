@@ -79,7 +79,7 @@ void Decoder::kernel(const KernelPrefix& r, std::int64_t now) {
     if (!times(r.start, r.end, a)) return;
     TrackSlot& t = track(r.device, r.context, r.stream);
     a.track = t.id;
-    a.kind = KernelClass::Kind::kernel;
+    a.kind = ActivityKind::kernel;
     a.class_id = class_of({{reinterpret_cast<std::uint64_t>(r.name), pair(r.grid[0], r.grid[1]),
                             pair(r.grid[2], r.block[0]), pair(r.block[1], r.block[2]),
                             pair(r.static_shared, r.dynamic_shared)}},
@@ -95,7 +95,7 @@ void Decoder::copy(const MemcpyPrefix& r, std::int64_t now) {
     if (!times(r.start, r.end, a)) return;
     TrackSlot& t = track(r.device, r.context, r.stream);
     a.track = t.id;
-    a.kind = KernelClass::Kind::memcpy_;
+    a.kind = ActivityKind::memcpy;
     a.class_id = class_of({{1, r.copy_kind, r.bytes, 0, 0}}, a.kind);
     counters_.out_of_order += a.begin_ns < t.last_begin ? 1 : 0;
     t.last_begin = std::max(t.last_begin, a.begin_ns);
@@ -108,7 +108,7 @@ void Decoder::set(const MemsetPrefix& r, std::int64_t now) {
     if (!times(r.start, r.end, a)) return;
     TrackSlot& t = track(r.device, r.context, r.stream);
     a.track = t.id;
-    a.kind = KernelClass::Kind::memset_;
+    a.kind = ActivityKind::memset;
     a.class_id = class_of({{2, 0, r.bytes, 0, 0}}, a.kind);
     counters_.out_of_order += a.begin_ns < t.last_begin ? 1 : 0;
     t.last_begin = std::max(t.last_begin, a.begin_ns);
@@ -215,7 +215,6 @@ Decoder::TrackSlot& Decoder::track(std::uint32_t device, std::uint32_t context,
         if (!name.domain.empty()) t.domain = std::move(name.domain);
         t.device = std::move(name.device);
     }
-    t.device_index = device;
     t.context = context;
     t.stream = stream;
     tracks_.push_back({key, sink_.track_id(t), 0});
@@ -231,7 +230,7 @@ std::uint64_t Decoder::hash(const ClassKey& key) noexcept {
     return h;
 }
 
-std::uint32_t Decoder::class_of(const ClassKey& key, KernelClass::Kind kind) {
+std::uint32_t Decoder::class_of(const ClassKey& key, ActivityKind kind) {
     const std::size_t mask = classes_.size() - 1;
     for (std::size_t i = hash(key) & mask; classes_[i].used; i = (i + 1) & mask) {
         if (classes_[i].key == key) return classes_[i].id;
@@ -239,8 +238,8 @@ std::uint32_t Decoder::class_of(const ClassKey& key, KernelClass::Kind kind) {
     return new_class(key, kind);
 }
 
-std::uint32_t Decoder::new_class(const ClassKey& key, KernelClass::Kind kind) {
-    const bool is_kernel = kind == KernelClass::Kind::kernel;
+std::uint32_t Decoder::new_class(const ClassKey& key, ActivityKind kind) {
+    const bool is_kernel = kind == ActivityKind::kernel;
     const bool full = is_kernel ? classes_used_ >= kMostClasses : sizes_used_ >= kMostSizes;
     KernelClass value;
     value.kind = kind;
@@ -264,7 +263,7 @@ std::uint32_t Decoder::new_class(const ClassKey& key, KernelClass::Kind kind) {
         value.static_shared = low(folded.word[4]);
         value.dynamic_shared = high(folded.word[4]);
     } else {
-        value.name = kind == KernelClass::Kind::memset_ ? "memset" : copy_name(key.word[1]);
+        value.name = kind == ActivityKind::memset ? "memset" : copy_name(key.word[1]);
         value.bytes = folded.word[2];
     }
     const std::uint32_t id = by_value(value);

