@@ -36,9 +36,11 @@ def read_kineto(document: object, *, ops: bool = False) -> ImportedTimeline:
     Raises:
         ForeignTraceError: it is a Chrome trace of some other program.
     """
-    header = document if isinstance(document, Mapping) else {}
+    header: Event = document if isinstance(document, dict) else {}
     found = header.get("traceEvents") if header else document
-    events = [e for e in found if isinstance(e, Mapping)] if isinstance(found, list) else []
+    events: list[Event] = (
+        [e for e in found if isinstance(e, dict)] if isinstance(found, list) else []
+    )
     kinds = {str(e.get("cat")) for e in events}
     if not kinds & _KNOWN and "deviceProperties" not in header:
         some = ", ".join(sorted(kinds - {"None", ""})[:5]) or "none"
@@ -56,13 +58,14 @@ def read_kineto(document: object, *, ops: bool = False) -> ImportedTimeline:
         category = event.get("cat")
         if event.get("ph") != "X":
             continue
-        times = _times(event)
         if category in _DEVICE:
+            times = _times(event)
             if times is None:
                 builder.count("kernels have no readable time and were left out")
                 continue
             _kernel(event, _DEVICE[str(category)], times, builder, launches, by_op, devices)
         elif category == "user_annotation" or (ops and category == "cpu_op"):
+            times = _times(event)
             if times is None:
                 builder.count("host ranges have no readable time and were left out")
                 continue
@@ -88,7 +91,7 @@ def _ns(us: object) -> int | None:
     if isinstance(us, int):
         return us * 1000
     try:
-        value = Decimal(str(us)) * 1000
+        value = (us if isinstance(us, Decimal) else Decimal(str(us))) * 1000
     except ArithmeticError:
         return None
     return round(value) if value.is_finite() and abs(value) < 1 << 70 else None
@@ -106,7 +109,7 @@ def _key(value: object) -> object:
 
 def _args(event: Event) -> Mapping[str, Any]:
     args = event.get("args")
-    return args if isinstance(args, Mapping) else {}
+    return args if isinstance(args, dict) else {}
 
 
 def _threads(events: list[Event], builder: Builder) -> None:
@@ -145,8 +148,11 @@ def _launches(events: list[Event]) -> tuple[dict[int, Launch], dict[int, Launch]
     calls: dict[int, Launch] = {}
     by_op: dict[int, Launch] = {}
     for event in events:
-        category, begin = event.get("cat"), _ns(event.get("ts"))
-        if begin is None or event.get("ph") != "X":
+        category = event.get("cat")
+        if category not in _HOST or event.get("ph") != "X":
+            continue
+        begin = _ns(event.get("ts"))
+        if begin is None:
             continue
         launch = Launch(_tid(event), begin)
         if category in _CALLS:
@@ -165,7 +171,7 @@ def _device_names(header: Mapping[str, Any]) -> dict[int, str]:
     return {
         whole(d.get("id")): str(d.get("name", ""))
         for d in (found if isinstance(found, list) else [])
-        if isinstance(d, Mapping)
+        if isinstance(d, dict)
     }
 
 

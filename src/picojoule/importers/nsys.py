@@ -49,7 +49,7 @@ def read_nsys(path: Path, *, ops: bool = False) -> ImportedTimeline:
             return _Reader(database).read(ops)
         finally:
             database.close()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the second: damaged column names
         raise TruncatedTraceError(
             f"{path} is a damaged or incomplete SQLite database ({error}). "
             "Export it again: nsys export --type sqlite REPORT.nsys-rep"

@@ -37,8 +37,9 @@ def trees(draw, begin=0, end=1000, depth=0):
     for a, b in zip(edges[::2], edges[1::2], strict=False):
         name = draw(st.sampled_from("abc"))
         found.append((a, b, (name,)))
-        inner = draw(trees(begin=a, end=b, depth=depth + 1))
-        found += [(x, y, (name, *path)) for x, y, path in inner if (x, y) != (a, b)]
+        # One that is exactly as long as its parent would be its equal; all others are inside.
+        inner = draw(trees(begin=a, end=b - 1, depth=depth + 1))
+        found += [(x, y, (name, *path)) for x, y, path in inner]
     return found
 
 
@@ -71,6 +72,26 @@ def test_any_ranges_are_booked_once_and_the_last_begun_wins(rows, time):
         assert at is None
     else:
         assert paths.names[at][-1] == max(open_now).name
+
+
+def test_back_to_back_ranges_are_siblings_and_the_shared_instant_is_the_later_ones():
+    paths = Paths()
+    rows = [Range(0, 10, "a"), Range(10, 20, "b"), Range(10, 15, "c"), Range(5, 5, "empty")]
+    stack = ThreadStack(rows, paths.child)
+    assert [paths.names[p] for _, _, p in stack.rows] == [
+        ("a",),
+        ("a", "empty"),
+        ("b",),
+        ("b", "c"),
+    ]
+    assert [stack.at(t) for t in (-1, 20)] == [None, None]
+    assert [paths.names[stack.at(t)] for t in (0, 5, 9, 10, 15)] == [
+        ("a",),
+        ("a",),
+        ("a",),
+        ("b", "c"),
+        ("b",),
+    ]
 
 
 def test_backward_threads_get_the_region_that_waits_now():
