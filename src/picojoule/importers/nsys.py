@@ -99,6 +99,7 @@ class _Reader:
             ("CUPTI_ACTIVITY_KIND_RUNTIME", "kernels cannot be matched with their launches"),
             ("NVTX_EVENTS", "there are no regions"),
             ("StringIds", "names are missing"),
+            ("ThreadNames", "backward threads are unknown, their kernels stay outside regions"),
         ):
             if table not in self.tables:
                 self.builder.note(f"the file has no table {table}: {lost}")

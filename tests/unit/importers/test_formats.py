@@ -167,7 +167,7 @@ def test_nsys_without_a_table(tmp_path, table):
     ff.nsys(tmp_path / "r.sqlite", without=[table])
     got = importers.read(tmp_path / "r.sqlite")
     assert (got.clock == "relative") == ("SESSION_START" in table)
-    if table in ("StringIds", "NVTX_EVENTS", "CUPTI_ACTIVITY_KIND_RUNTIME"):
+    if table in ("StringIds", "ThreadNames", "NVTX_EVENTS", "CUPTI_ACTIVITY_KIND_RUNTIME"):
         assert any(table in note for note in got.notes)
     assert len(got.kernels) == {"KERNEL": 4, "MEMCPY": 6, "MEMSET": 6}.get(
         table.rsplit("_", 1)[-1], 8
