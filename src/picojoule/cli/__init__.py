@@ -32,6 +32,9 @@ COMMANDS = {
     "run": Command("picojoule.cli.run", "measure a script, a module or any command"),
     "report": Command("picojoule.cli.report", "show a recorded run again, as a table or as HTML"),
     "export": Command("picojoule.cli.export", "turn a recorded run into another format"),
+    "import": Command(
+        "picojoule.cli.import_", "take in another profiler's timeline, with power readings or alone"
+    ),
     "doctor": Command(
         "picojoule.cli.doctor", "what can be measured here, and what would mend the rest"
     ),

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING
 from picojoule.errors import ForeignTraceError, PicojouleError, TraceError, TruncatedTraceError
 
 if TYPE_CHECKING:
+    from picojoule import _core
     from picojoule.importers.timeline import ImportedTimeline
 
-__all__ = ["SUPPORTED", "read"]
+__all__ = ["SUPPORTED", "read", "to_trace"]
 
 SUPPORTED = (
     "a Chrome trace of torch.profiler (.json, .json.gz), an SQLite export of Nsight Systems "
@@ -37,6 +38,13 @@ _ELSEWHERE = {
     ".ncu-rep": "an Nsight Compute report, which has no timeline. Record one with nsys",
     ".pftrace": "a Perfetto trace in protobuf. Export the Chrome trace (JSON) instead",
 }
+
+
+def to_trace(timeline: ImportedTimeline, power: _core.Trace | None = None) -> _core.Trace:
+    """``timeline`` as a trace of ours; see ``picojoule.importers.overlay``."""
+    from picojoule.importers import overlay
+
+    return overlay.to_trace(timeline, power)
 
 
 def read(path: str | os.PathLike[str], *, ops: bool = False) -> ImportedTimeline:
