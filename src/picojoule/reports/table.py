@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from picojoule.reports import _facts, units
+from picojoule.reports import _facts, _kernels, _table_kernels, units
 from picojoule.reports._layout import LEAST_WIDTH, Cell, Column, Screen, lay_out
 from picojoule.reports._text import cells, clean
 
@@ -33,6 +33,9 @@ def render(
     color: bool | None = None,
     unicode: bool | None = None,
     limit: int | None = _MOST_REGIONS,
+    by: str | None = None,
+    sort: str = "energy",
+    top: int | None = _kernels.MOST_ROWS,
 ) -> str:
     """The profile as a table.
 
@@ -42,6 +45,13 @@ def render(
         color: None asks NO_COLOR, FORCE_COLOR, TERM and whether stdout is a terminal.
         unicode: whether more than ASCII can be shown; None asks stdout's encoding.
         limit: regions to show at most, the largest; None for all.
+        by: what kernels are listed by: "kernel", "region" or "op" (the innermost region's name);
+            None is each kernel in each region.
+        sort: what kernels are sorted by: "energy", "time" or "flops".
+        top: kernels to show at most, the rest as one sum; None for all.
+
+    Raises:
+        UsageError: ``by``, ``sort`` or ``top`` mean nothing.
     """
     if width is None:
         width = _terminal_width()
@@ -55,6 +65,7 @@ def render(
         _warnings(profile, screen),
         _domains(profile, screen),
         _regions(profile, screen, limit),
+        _table_kernels.block(profile, screen, by, sort, top),
         _remarks(profile, screen),
     ]
     return "\n\n".join("\n".join(b) for b in blocks if b) + "\n"
