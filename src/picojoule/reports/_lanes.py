@@ -90,6 +90,12 @@ def busy_steps(
     return np.r_[edges[:-1][keep], edges[-1]], ran[keep]
 
 
+def shares(runs: NDArray[Any], begin_ns: int, end_ns: int, bins: int) -> NDArray[np.float64]:
+    """Of each of ``bins`` equal stretches, the share of time in which something ran."""
+    edges = begin_ns + np.arange(bins + 1, dtype="i8") * (end_ns - begin_ns) // bins
+    return np.diff(_busy_until(*_union(runs), edges)) / np.maximum(1, np.diff(edges))
+
+
 def _union(runs: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The stretches in which something ran; ``runs`` are in order of their beginnings."""
     if not len(runs):
