@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,8 +81,9 @@ def _row(row: _kernels.Row, busy: float) -> str:
     k = row.kernel
     value = units.energy(k.energy, doubt=False)
     doubt = units.energy(k.energy).removeprefix(value).strip()
-    full = row.name if row.folded else clean(k.name)
-    name = ellipsize(full, 120) if cells(full) > 120 else full
+    name = ellipsize(row.name, 120) if cells(row.name) > 120 else row.name
+    # Cleaned one by one: the line breaks between them are ours.
+    full = escape(row.full)
     rate = k.flops / k.time_s if k.time_s > 0 else float("nan")
     gain = k.flops / k.energy_j if k.energy_j > 0 else float("nan")
     numbers = (
@@ -94,7 +96,7 @@ def _row(row: _kernels.Row, busy: float) -> str:
         ("num wide", gain, _kernels.flop_yield(k).removesuffix("FLOP/J"), ""),
     )
     return (
-        f'<tr data-depth="0"><th scope="row" class="name" title="{e(full)}">'
+        f'<tr data-depth="0"><th scope="row" class="name" title="{full}">'
         f"<span>{e(name)}</span></th>"
         f'<td class="text wide">{e(row.region)}</td>'
         + "".join(
@@ -182,7 +184,7 @@ def still(profile: Profile, width: int) -> str:
     domain_before = ""
     for domain, stream in used[:_STILL_LANES]:
         if domain != domain_before:
-            out.append(label(_LEFT, top + 11, clean(domain), "start"))
+            out.append(label(_LEFT, top + 11, f"{clean(domain)}: kernels by stream", "start"))
             top += 16
             domain_before = domain
         mine = runs[np.array([at == (domain, stream) for at in lane_of])[runs["kernel"]]]
@@ -198,7 +200,7 @@ def still(profile: Profile, width: int) -> str:
             for i, path in enumerate(paths)
             if i and path
         ]
-        out.append(label(_LEFT - 6, top + 10, f"stream {stream}", "end"))
+        out.append(label(_LEFT - 6, top + 10, str(stream), "end"))
         top += _ROW
     words = "Kernels over time, one lane a stream; the darker, the more of the time something ran"
     return (

@@ -23,6 +23,9 @@ SORTS = ("energy", "time", "flops")
 #: Rows that a person reads; the rest becomes one.
 MOST_ROWS = 12
 
+#: Whole names behind a short one, such as those of a template, that are told.
+_MOST_NAMES = 5
+
 #: A number of FLOP that nobody told.
 UNTOLD = "?"
 
@@ -34,6 +37,7 @@ class Row:
     kernel: Kernel  # what it adds up to
     name: str
     region: str
+    full: str = ""  # the names it stands for, whole
     folded: int = 0  # lines that this one stands for; 0 if it is one itself
 
 
@@ -60,13 +64,23 @@ def rows(
     merged = table.by(by) if by else table.by("kernel", "region")
     ordered = sorted(merged, key=_ORDER[sort])
     places: dict[tuple[str, str], set[str]] = {}
+    names: dict[tuple[str, str], dict[str, None]] = {}
     for kernel in table:
-        places.setdefault((kernel.short_name, kernel.kind), set()).add(where(kernel))
+        key = (kernel.short_name, kernel.kind)
+        places.setdefault(key, set()).add(where(kernel))
+        names.setdefault(key, {})[clean(kernel.name)] = None
     out = []
     for kernel in ordered[:top]:
-        regions = {where(kernel)} if by is None else places.get((kernel.name, kernel.kind), set())
+        if by in ("region", "op"):
+            out.append(Row(kernel, clean(kernel.name), ""))
+            continue
+        key = (kernel.name, kernel.kind)
+        regions = {where(kernel)} if by is None else places[key]
         only = next(iter(regions)) if len(regions) == 1 else f"{len(regions)} regions"
-        out.append(Row(kernel, clean(kernel.name), only if by in (None, "kernel") else ""))
+        full = list(names[key])
+        more = [f"and {len(full) - _MOST_NAMES:,} more"] if len(full) > _MOST_NAMES else []
+        words = "\n".join([*full[:_MOST_NAMES], *more])
+        out.append(Row(kernel, clean(kernel.name), only, words))
     if rest := ordered[len(out) :]:
         name = f"and {len(rest):,} more"
         out.append(Row(merge(rest, name), name, "", folded=len(rest)))

@@ -20,7 +20,7 @@ TYPES = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8")
 _MOST_POINTS = 300
 _NAMED = 5
 _WIDTH, _HEIGHT = 640, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 12, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 24, 12, 40
 
 
 class Peaks(Protocol):
@@ -69,7 +69,7 @@ def section(profile: Profile, peaks: Peaks | None) -> str:
     plot = _draw(found[:_MOST_POINTS], _ceilings(peaks)) if found else ""
     return (
         '<section id="roofline"><div class="title"><h2>Roofline</h2></div>'
-        + plot
+        + (f'<div class="scroll">{plot}</div>' if plot else "")
         + "".join(f'<p class="note">{e(n)}</p>' for n in notes)
         + "</section>"
     )
@@ -134,7 +134,8 @@ def _draw(points: Sequence[Kernel], ceilings: tuple[float, list[tuple[str, float
                 f'y1="{y(from_x * slope):.1f}" y2="{y(to_x * slope):.1f}"/>'
             )
     most = max(k.time_s for k in points)
-    for i, (k, at_x, at_y) in enumerate(zip(points, xs, ys, strict=True)):
+    named: set[tuple[int, int]] = set()
+    for k, at_x, at_y in zip(points, xs, ys, strict=True):
         radius = 3 + 6 * math.sqrt(k.time_s / most)
         words = (
             f"{clean(k.name)}, {'/'.join(clean(n) for n in k.region) or 'no region'}: "
@@ -145,7 +146,9 @@ def _draw(points: Sequence[Kernel], ceilings: tuple[float, list[tuple[str, float
             f'<circle class="dot c0" cx="{x(at_x):.1f}" cy="{y(at_y):.1f}" r="{radius:.1f}">'
             f"<title>{e(words)}</title></circle>"
         )
-        if i < _NAMED:
+        here = (round(x(at_x) / 40), round(y(at_y) / 14))
+        if len(named) < _NAMED and here not in named:  # no name over another
+            named.add(here)
             end = x(at_x) > (_LEFT + right) / 2
             side = -radius - 4 if end else radius + 4
             short = ellipsize(clean(k.name), 28)

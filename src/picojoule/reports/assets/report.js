@@ -181,8 +181,8 @@
         if (label) draw(inside, "text", { x: x1 + 5, y: laneY[lane] + 13, class: "in" }, label);
       });
       streams.forEach(([domain, stream], i) => {
-        if (i === 0 || streams[i - 1][0] !== domain) draw(frame, "text", { x: left, y: streamY[i] - 5 }, `${domain} kernels`);
-        draw(frame, "text", { x: left - 6, y: streamY[i] + 13, "text-anchor": "end" }, width < 560 ? stream : `stream ${stream}`);
+        if (i === 0 || streams[i - 1][0] !== domain) draw(frame, "text", { x: left, y: streamY[i] - 5 }, `${domain}: kernels by stream`);
+        draw(frame, "text", { x: left - 6, y: streamY[i] + 13, "text-anchor": "end" }, stream);
       });
       runs.forEach((run, i) => {
         const [lane, from, to, kernel, count, share] = run;
