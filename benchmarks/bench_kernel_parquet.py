@@ -23,13 +23,13 @@ from picojoule.results import UNKNOWN, Estimate, Profile, RegionTable
 BEGIN_NS = 86_400_000_000_000  # a machine that has been up for a day
 
 
-def made(count: int) -> Profile:
-    """A profile with ``count`` runs; a step launches each kernel once, the odd one is replayed."""
+def made(count: int, odd: float) -> Profile:
+    """A profile with ``count`` runs: steps that launch each kernel once; ``odd`` are random."""
     rng = np.random.default_rng(0)
     shapes = rng.integers(1, 512, (240, 2))
     mean_ns = np.exp(rng.uniform(np.log(2e3), np.log(5e5), 240))
     kind = np.tile(np.arange(240), count // 240 + 1)[:count]
-    swap = rng.random(count) < 0.02  # steps are not all alike
+    swap = rng.random(count) < odd
     kind[swap] = rng.integers(0, 240, int(swap.sum()))
     took = np.maximum(500, rng.normal(mean_ns[kind], 0.03 * mean_ns[kind])).astype("i8")
     gap = rng.gamma(2.0, 800.0, count).astype("i8")
@@ -73,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=1_000_000)
     args = parser.parse_args()
-    profile = made(args.runs)
+    profile = made(args.runs, 0.02)
     begin = time.perf_counter()
     content = parquet.render_runs(profile)
     seconds = time.perf_counter() - begin
@@ -90,6 +90,7 @@ def main() -> None:
     shared = (
         table.column("watts").to_numpy() * table.column("duration_ns").to_numpy()
     ).sum() * 1e-9
+    random = parquet.render_runs(made(args.runs, 1.0))
     plain = io.BytesIO()
     pq.write_table(table, plain, compression="none", use_dictionary=False)
     save(
@@ -99,6 +100,7 @@ def main() -> None:
             "stream": "synthetic: 240 kernels, 60 regions, 3 streams, times scatter by 3 %",
             "pyarrow": pyarrow.__version__,
             "bytes_a_row": round(len(content) / args.runs, 2),
+            "bytes_a_row_random_order": round(len(random) / args.runs, 2),
             "bytes_a_row_bar": 25,
             "bytes_a_row_by_column": {n: round(b / args.runs, 2) for n, b in columns.items()},
             "bytes_a_row_plain_uncompressed": round(len(plain.getvalue()) / args.runs, 1),

@@ -62,24 +62,28 @@ def _runs(
             key = tuple(int(cell[n]) for n in ("path", "kernel_class", "track", "flags"))
             place_of[key] = rows.pop()
     records = trace.kernels
-    keys = np.stack(
-        [
-            (records["c"] & np.uint64(0xFFFFFFFF)).astype("i8"),
-            records["d"].astype("i8"),
-            records["id"].astype("i8"),
-            records["flags"].astype("i8"),
-        ],
-        axis=1,
+    columns = (
+        records["c"] & np.uint64(0xFFFFFFFF),
+        records["d"].astype("u8"),
+        records["id"].astype("u8"),
+        records["flags"].astype("u8"),
     )
-    different, which = np.unique(keys, axis=0, return_inverse=True)
-    place = np.array([place_of.get(tuple(key), -1) for key in different.tolist()], dtype="i8")
-    place = place[which.reshape(-1)]
+    # Rows that differ in one number, then in the next, ...: far faster than unique rows of four.
+    which = np.zeros(len(records), dtype="u8")
+    for column in columns:
+        _, which = np.unique(which << np.uint64(32) | column, return_inverse=True)
+        which = which.reshape(-1).astype("u8")
+    _, first, which = np.unique(which, return_index=True, return_inverse=True)
+    keys = zip(*(column[first].tolist() for column in columns), strict=True)
+    place = np.array([place_of.get(key, -1) for key in keys], dtype="i8")[which.reshape(-1)]
     out = no_runs(len(records))
     out["begin_ns"], out["end_ns"] = records["a"], records["b"]
     out["kernel"] = np.maximum(place, 0)
     out["graph_node"] = records["c"] >> np.uint64(32)
-    out = out[place >= 0]
-    return out[np.lexsort((out["end_ns"], out["begin_ns"]))]
+    if (place < 0).any():
+        out = out[place >= 0]
+    in_order = bool((out["begin_ns"][1:] >= out["begin_ns"][:-1]).all())
+    return out if in_order else out[np.argsort(out["begin_ns"], kind="stable")]
 
 
 def _key_of_row(k: Kernel) -> Any:

@@ -393,7 +393,6 @@ def test_chrome_has_a_process_for_each_device_after_power():
         "grid": "128x2x1",
         "block": "256x1x1",
         "provenance": "modelled",
-        "basis": "nvml joules of the device spread over what ran, by time",
         "joules": pytest.approx(6.0),
     }
     assert not {e["ph"] for e in events} & set("stf"), "no flows"

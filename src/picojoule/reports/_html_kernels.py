@@ -98,7 +98,7 @@ def _row(row: _kernels.Row, busy: float) -> str:
     return (
         f'<tr data-depth="0"><th scope="row" class="name" title="{full}">'
         f"<span>{e(name)}</span></th>"
-        f'<td class="text wide">{e(row.region)}</td>'
+        f'<td class="text wide" title="{e(row.region)}">{e(ellipsize(row.region, 80))}</td>'
         + "".join(
             f'<td class="{kind}" data-v="{number(v)}">{e(text)}{more}</td>'
             for kind, v, text, more in numbers

@@ -152,7 +152,8 @@ def device(d: Device) -> str:
 def unmetered(table: KernelTable) -> list[str]:
     """Devices that ran something and that no meter covered."""
     known = {d.domain for d in table.devices}
-    return sorted({clean(k.domain) for k in table} - {clean(d) for d in known})
+    known |= {k.domain for k in table if not math.isnan(k.energy_j)}
+    return [clean(domain) for domain in sorted({k.domain for k in table} - known)]
 
 
 def coverage(table: KernelTable) -> str:

@@ -8,13 +8,12 @@ of how busy it was. Times are microseconds since the profile began.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from picojoule.reports import _facts, _rows, json_
+from picojoule.reports import _facts, _kernels, _rows, json_
 from picojoule.reports._lanes import busy_steps
 from picojoule.reports._plot import decimate
 
@@ -31,21 +30,26 @@ _MOST_POINTS = 100_000
 
 def render(profile: Profile) -> str:
     """The trace as one JSON document."""
-    trace = {
-        "displayTimeUnit": "ms",
-        "traceEvents": list(_events(profile)),
-        "otherData": _facts.plain(
-            {
-                "schema": json_.SCHEMA,
-                "name": profile.name,
-                "total": json_.estimate(profile.total),
-                "energy": {d: json_.estimate(e) for d, e in profile.energy.items()},
-                "counted": profile.counted,
-                "warnings": profile.warnings,
-            }
-        ),
+    other = {
+        "schema": json_.SCHEMA,
+        "name": profile.name,
+        "total": json_.estimate(profile.total),
+        "energy": {d: json_.estimate(e) for d, e in profile.energy.items()},
+        "counted": profile.counted,
+        "warnings": profile.warnings,
+        "kernels": "joules of a run are its kernel's, shared out over all its runs by time",
+        "kernels_basis": _kernels.basis(profile.kernels),
     }
-    return json.dumps(trace, allow_nan=False) + "\n"
+    events = [_json(event) for event in _events(profile)]
+    events += _device_events(profile)
+    return (
+        f'{{"displayTimeUnit": "ms", "traceEvents": [{", ".join(events)}], '
+        f'"otherData": {_json(_facts.plain(other))}}}\n'
+    )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False)
 
 
 def _events(profile: Profile) -> Iterator[dict[str, Any]]:
@@ -90,11 +94,10 @@ def _events(profile: Profile) -> Iterator[dict[str, Any]]:
                 "ts": (at - profile.begin_ns) / 1000,
                 "args": {"meter": gap.meter, "reason": gap.reason},
             }
-    yield from _kernels(profile)
 
 
-def _kernels(profile: Profile) -> Iterator[dict[str, Any]]:
-    """The devices, each as a process: its streams as threads, and how busy it was."""
+def _device_events(profile: Profile) -> Iterator[str]:
+    """The devices, each as a process: its streams as threads, and how busy it was; as JSON."""
     table, runs = profile.kernels, profile.kernels.runs
     domain_of = np.array([k.domain for k in table], dtype=object)
     for at, domain in enumerate(sorted({k.domain for k in table}) if len(runs) else ()):
@@ -102,53 +105,55 @@ def _kernels(profile: Profile) -> Iterator[dict[str, Any]]:
         mine = runs[(domain_of == domain)[runs["kernel"]]]
         if not len(mine):
             continue
-        yield _meta("process_name", 0, f"{domain} kernels", pid)
-        yield _order("process_sort_index", 0, pid, pid)
+        yield _json(_meta("process_name", 0, f"{domain} kernels", pid))
+        yield _json(_order("process_sort_index", 0, pid, pid))
         used = np.unique(mine["kernel"]).tolist()
         for stream in sorted({table[i].stream for i in used}):
-            yield _meta("thread_name", stream, f"stream {stream}", pid)
-            yield _order("thread_sort_index", stream, stream, pid)
+            yield _json(_meta("thread_name", stream, f"stream {stream}", pid))
+            yield _json(_order("thread_sort_index", stream, stream, pid))
         edges, busy = busy_steps(mine, profile.begin_ns, profile.end_ns, _MOST_POINTS)
         for begin, share in zip(edges[:-1].tolist(), busy.tolist(), strict=True):
-            yield {
-                "ph": "C",
-                "name": f"busy {domain} (share of time)",
-                "pid": pid,
-                "ts": (begin - profile.begin_ns) / 1000,
-                "args": {"busy": share},
-            }
-        facts = {i: _facts_of(table[i]) for i in used}
+            yield _json(
+                {
+                    "ph": "C",
+                    "name": f"busy {domain} (share of time)",
+                    "pid": pid,
+                    "ts": (begin - profile.begin_ns) / 1000,
+                    "args": {"busy": share},
+                }
+            )
+        halves = {i: _slice(table[i], pid) for i in used}
+        watts = [k.watts for k in table]
+        # Written by hand: there may be millions, and all but the times is the same in many.
         for begin, end, i, node in mine.tolist():
-            kernel, (name, facts_of_all) = table[i], facts[i]
-            args = dict(facts_of_all)
-            if kernel.watts == kernel.watts:
-                args["joules"] = kernel.watts * (end - begin) * 1e-9
+            head, args = halves[i]
+            if watts[i] == watts[i]:
+                args += f', "joules": {watts[i] * (end - begin) * 1e-9!r}'
             if node:
-                args["graph_node"] = node
-            yield {
-                "ph": "X",
-                "cat": kernel.kind,
-                "name": name,
-                "pid": pid,
-                "tid": kernel.stream,
-                "ts": (begin - profile.begin_ns) / 1000,
-                "dur": (end - begin) / 1000,
-                "args": args,
-            }
+                args += f', "graph_node": {node}'
+            yield (
+                f'{head}, "ts": {(begin - profile.begin_ns) / 1000!r}, '
+                f'"dur": {(end - begin) / 1000!r}, "args": {args}}}}}'
+            )
 
 
-def _facts_of(kernel: Kernel) -> tuple[str, dict[str, Any]]:
-    """The name of a kernel's slices, and what is the same in all of them."""
-    known = not math.isnan(kernel.energy_j)
+def _slice(kernel: Kernel, pid: int) -> tuple[str, str]:
+    """What is the same in all slices of a kernel, as JSON that still is open at its end."""
+    head = {
+        "ph": "X",
+        "cat": kernel.kind,
+        "name": kernel.short_name,
+        "pid": pid,
+        "tid": kernel.stream,
+    }
     args = {
         "kernel": kernel.name,
         "region": "/".join(kernel.region),
         **_rows.shape(kernel),
-        # Joules are the kernel's, shared out over its runs by time.
-        "provenance": kernel.energy.provenance if known else "unknown",
-        "basis": kernel.energy.basis,
+        "provenance": _kernels.how(kernel),
     }
-    return kernel.short_name, {name: value for name, value in args.items() if value}
+    known = {name: value for name, value in args.items() if value}
+    return _json(head).removesuffix("}"), _json(known).removesuffix("}")
 
 
 def _meta(kind: str, thread: int, name: str, pid: int = _PID) -> dict[str, Any]:
