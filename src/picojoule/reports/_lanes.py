@@ -69,6 +69,31 @@ def lanes(profile: Profile, most: int = MOST_RECTANGLES) -> Lanes:
     return Lanes(shown, rectangles, binned, span_ns // bins, len(keys_used) - len(shown))
 
 
+def seconds_inside(profile: Profile) -> NDArray[np.float64]:
+    """Of each run, how long it ran inside the profile: only that has joules."""
+    runs = profile.kernels.runs
+    begin = np.maximum(runs["begin_ns"], profile.begin_ns)
+    end = np.minimum(runs["end_ns"], profile.end_ns)
+    return np.asarray(np.maximum(0, end - begin) * 1e-9, dtype=np.float64)
+
+
+def watts_of(profile: Profile) -> NDArray[np.float64]:
+    """Of each kernel, the power that shares out its joules over its runs by time; nan if unknown.
+
+    Where not all runs were kept, it is the mean power of all of them.
+    """
+    table, which = profile.kernels, profile.kernels.runs["kernel"]
+    kept = np.bincount(which, minlength=len(table))
+    inside = np.bincount(which, weights=seconds_inside(profile), minlength=len(table))
+    return np.array(
+        [
+            k.energy_j / inside[i] if kept[i] == k.calls and inside[i] > 0 else k.watts
+            for i, k in enumerate(table)
+        ],
+        dtype=np.float64,
+    )
+
+
 def busy_steps(
     runs: NDArray[Any], begin_ns: int, end_ns: int, most: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

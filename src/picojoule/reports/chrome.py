@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from picojoule.reports import _facts, _kernels, _rows, json_
-from picojoule.reports._lanes import busy_steps
+from picojoule.reports._lanes import busy_steps, seconds_inside, watts_of
 from picojoule.reports._plot import decimate
 
 if TYPE_CHECKING:
@@ -99,10 +99,13 @@ def _events(profile: Profile) -> Iterator[dict[str, Any]]:
 def _device_events(profile: Profile) -> Iterator[str]:
     """The devices, each as a process: its streams as threads, and how busy it was; as JSON."""
     table, runs = profile.kernels, profile.kernels.runs
+    watts = watts_of(profile).tolist()
+    inside = seconds_inside(profile)
     domain_of = np.array([k.domain for k in table], dtype=object)
     for at, domain in enumerate(sorted({k.domain for k in table}) if len(runs) else ()):
         pid = _FIRST_DEVICE_PID + at
-        mine = runs[(domain_of == domain)[runs["kernel"]]]
+        here = (domain_of == domain)[runs["kernel"]]
+        mine, ran = runs[here], inside[here].tolist()
         if not len(mine):
             continue
         yield _json(_meta("process_name", 0, f"{domain} kernels", pid))
@@ -123,12 +126,11 @@ def _device_events(profile: Profile) -> Iterator[str]:
                 }
             )
         halves = {i: _slice(table[i], pid) for i in used}
-        watts = [k.watts for k in table]
         # Written by hand: there may be millions, and all but the times is the same in many.
-        for begin, end, i, node in mine.tolist():
+        for (begin, end, i, node), ran_s in zip(mine.tolist(), ran, strict=True):
             head, args = halves[i]
             if watts[i] == watts[i]:
-                args += f', "joules": {watts[i] * (end - begin) * 1e-9!r}'
+                args += f', "joules": {watts[i] * ran_s!r}'
             if node:
                 args += f', "graph_node": {node}'
             yield (

@@ -30,15 +30,18 @@ def render_runs(profile: Profile) -> bytes:
 
     Times are differences to the row before, names and all else that runs of one kernel share are
     dictionary encoded, so that a row takes few bytes. ``watts`` is the mean power of all runs of
-    the kernel, so that ``watts * duration_ns`` shares out its joules by time; null if not known.
+    the kernel, so that ``watts * duration_ns`` shares out its joules by time (of a run that reaches
+    over an end of the profile only the time inside counts); null if not known.
     """
     pa, pq = _pyarrow()
     import numpy as np
 
-    table, runs = profile.kernels, profile.kernels.runs
+    from picojoule.reports._lanes import watts_of
+
+    runs = profile.kernels.runs
     which = pa.array(runs["kernel"].astype("i4"))
     duration_ns = runs["end_ns"] - runs["begin_ns"]
-    watts = np.array([k.watts for k in table], dtype="f8")[runs["kernel"]]
+    watts = watts_of(profile)[runs["kernel"]]
 
     def shared(values: list[Any]) -> Any:
         """A column that is the same in all runs of a kernel; each different value stored once."""
