@@ -26,7 +26,7 @@ from picojoule._profile import profile
 
 if TYPE_CHECKING:
     from picojoule._doctor import doctor
-    from picojoule._trace import load
+    from picojoule._runs import load
     from picojoule.errors import (
         ForeignTraceError,
         MissingExtraError,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 # Loaded when first asked for: importing picojoule must cost next to nothing.
 _LAZY = {
-    "load": "picojoule._trace",
+    "load": "picojoule._runs",
     "doctor": "picojoule._doctor",
     **dict.fromkeys(
         ("Channel", "Estimate", "Gap", "PowerSeries", "Profile", "Region", "RegionTable"),

@@ -226,9 +226,9 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         session.wait(_CLOSING_S)
         self._finish_output()
         if self._result is None:
-            from picojoule._build import build
+            from picojoule._runs import profile_of
 
-            self._result = build(session.trace())
+            self._result = profile_of(session.trace())
         return self._result
 
     def snapshot(self) -> Profile:
@@ -239,9 +239,9 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         """
         if self._session is None:
             raise NotFinishedError("nothing was measured yet: this profile was never entered")
-        from picojoule._build import build
+        from picojoule._runs import profile_of
 
-        return build(self._session.trace())
+        return profile_of(self._session.trace())
 
     def _finish_output(self) -> None:
         """Turn the journal into the finished trace; once."""
@@ -251,11 +251,11 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         with _lock:
             _open.discard(self)
         from picojoule import _trace
-        from picojoule._build import build
+        from picojoule._runs import profile_of
 
         trouble = self._session.flush(_CLOSING_S)
         trace = self._session.trace()
-        self._result = build(trace)
+        self._result = profile_of(trace)
         words = _trace.finish(self._output, trace, trouble)
         if words:
             from dataclasses import replace

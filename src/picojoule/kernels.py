@@ -102,10 +102,20 @@ class KernelTable(Sequence[Kernel]):
     ``pyarrow.table(prof.kernels)``.
     """
 
-    def __init__(self, kernels: Sequence[Kernel], devices: Sequence[Device] = ()) -> None:
-        """Wrap ``kernels``; sorted here."""
+    #: One row a run, in time order; empty where runs were not kept one by one. Fields ``begin_ns``,
+    #: ``end_ns`` (i8), ``kernel`` (u4, position in this table), ``graph_node`` (u4, 0 for none).
+    runs: NDArray[Any]
+
+    def __init__(
+        self,
+        kernels: Sequence[Kernel],
+        devices: Sequence[Device] = (),
+        runs: NDArray[Any] | None = None,
+    ) -> None:
+        """Wrap ``kernels``; sorted here, so ``runs`` must name positions of the sorted table."""
         self._kernels = tuple(sorted(kernels, key=_weight, reverse=True))
         self.devices = tuple(devices)
+        self.runs = no_runs() if runs is None else runs
 
     def __len__(self) -> int:
         return len(self._kernels)
@@ -152,23 +162,23 @@ class KernelTable(Sequence[Kernel]):
             return math.nan
         return math.fsum(k.time_s for k in ran if not math.isnan(k.flops)) / total
 
-    def by(self, what: str) -> KernelTable:
-        """Merged by ``"kernel"`` (short name), ``"region"`` or ``"device"``.
+    def by(self, *what: str) -> KernelTable:
+        """Merged by ``"kernel"`` (short name), ``"region"``, ``"op"`` or ``"device"``.
+
+        With several of them, by all at once; rows are named after the first. ``"op"`` is the name
+        of the innermost region that launched a kernel, wherever in the tree that region was.
 
         Raises:
-            ValueError: ``what`` is none of these.
+            ValueError: ``what`` is empty or has none of these.
         """
-        keys: dict[str, Callable[[Kernel], Any]] = {
-            "kernel": lambda k: (k.short_name, k.kind),
-            "region": lambda k: k.region,
-            "device": lambda k: k.domain,
-        }
-        if what not in keys:
-            raise ValueError(f"kernels can be merged by {', '.join(keys)}, not by {what!r}")
+        for one in what or ("nothing",):
+            if one not in _KEYS:
+                raise ValueError(f"kernels can be merged by {', '.join(_KEYS)}, not by {one!r}")
         groups: dict[Any, list[Kernel]] = {}
         for kernel in self._kernels:
-            groups.setdefault(keys[what](kernel), []).append(kernel)
-        return KernelTable([_merge(group, what) for group in groups.values()], self.devices)
+            groups.setdefault(tuple(_KEYS[one](kernel) for one in what), []).append(kernel)
+        merged = [merge(group, _NAMES[what[0]](group[0])) for group in groups.values()]
+        return KernelTable(merged, self.devices)
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """One array a column, shape (n,): names str, counts i8, seconds, joules and FLOP f8."""
@@ -231,8 +241,30 @@ def _weight(kernel: Kernel) -> tuple[float, float]:
     return (-1.0 if math.isnan(joules) else joules, kernel.time_s)
 
 
-def _merge(group: Sequence[Kernel], what: str) -> Kernel:
-    """One row for several; what differs between them is left blank."""
+_KEYS: dict[str, Callable[[Kernel], Any]] = {
+    "kernel": lambda k: (k.short_name, k.kind),
+    "region": lambda k: k.region,
+    "op": lambda k: k.region[-1:],
+    "device": lambda k: k.domain,
+}
+_NAMES: dict[str, Callable[[Kernel], str]] = {
+    "kernel": lambda k: k.short_name,
+    "region": lambda k: "/".join(k.region) or "(no region)",
+    "op": lambda k: k.region[-1] if k.region else "(no region)",
+    "device": lambda k: k.domain,
+}
+
+
+def no_runs(count: int = 0) -> NDArray[Any]:
+    """``count`` rows of ``KernelTable.runs``, all zero."""
+    import numpy as np
+
+    fields = [("begin_ns", "<i8"), ("end_ns", "<i8"), ("kernel", "<u4"), ("graph_node", "<u4")]
+    return np.zeros(count, dtype=fields)
+
+
+def merge(group: Sequence[Kernel], name: str) -> Kernel:
+    """One row for several, called ``name``; what differs between them is left blank."""
     first = group[0]
 
     def same(name: str, otherwise: Any) -> Any:
@@ -243,11 +275,6 @@ def _merge(group: Sequence[Kernel], what: str) -> Kernel:
     # What sets kernels apart from their neighbours does so each time: doubts add up.
     std = math.fsum(k.energy.std_j for k in group)
     flops = math.fsum(k.flops for k in group)
-    name = {
-        "kernel": first.short_name,
-        "region": "/".join(first.region) or "(no region)",
-        "device": first.domain,
-    }[what]
     return replace(
         first,
         name=name,

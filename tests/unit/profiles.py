@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from picojoule.kernels import Device, Kernel, KernelTable, no_runs
 from picojoule.results import (
     UNKNOWN,
     Channel,
@@ -352,6 +353,7 @@ def hostile() -> Profile:
                 "remedy": HOSTILE[4],
             },
         ),
+        kernels=KernelTable([kernel(name, 1.0, region=(name,)) for name in HOSTILE]),
     )
 
 
@@ -420,6 +422,117 @@ def many_readings(n: int = 1_000_000) -> Profile:
     )
 
 
+def modelled(joules: float, std: float, **more: Any) -> Estimate:
+    basis = "nvml joules of the device spread over what ran, by time"
+    return Estimate(joules, std, "modelled", **{"gain_std": 0.025, "basis": basis, **more})
+
+
+def kernel(name: str, joules: float, **more: Any) -> Kernel:
+    energy = UNKNOWN if math.isnan(joules) else modelled(joules, joules / 50)
+    return Kernel(
+        **{
+            "name": name,
+            "kind": "kernel",
+            "region": ("train", "forward"),
+            "domain": "gpu:0",
+            "stream": 7,
+            "grid": (128, 2, 1),
+            "block": (256, 1, 1),
+            "calls": 100,
+            "time_s": 0.5,
+            "least_s": 0.004,
+            "most_s": 0.006,
+            "energy": energy,
+            **more,
+        }
+    )
+
+
+GEMM = "void ampere::gemm<float, 4>(float*, int)"
+
+
+def kernels() -> Profile:
+    """A training whose kernels were traced: 10 s, two streams, a copy, some FLOP known."""
+    rows = [
+        kernel(
+            GEMM, 1200.0, calls=200, time_s=3.0, flops=900e12, bytes=6e12, flops_source="formula"
+        ),
+        kernel(
+            GEMM,
+            900.0,
+            region=("train", "backward"),
+            calls=200,
+            time_s=2.0,
+            flops=600e12,
+            bytes=4e12,
+            flops_source="formula",
+        ),
+        kernel("softmax_warp_forward", 210.0, calls=200, time_s=0.7),
+        kernel(
+            "layer_norm", 150.0, time_s=0.5, flops=1e12, bytes=0.9e12, flops_source="formula",
+            region=("train", "backward"),
+        ),
+        kernel(
+            "memcpy HtoD", 60.0, kind="memcpy", stream=13, time_s=0.4, flops=0.0, bytes=8e9,
+            grid=(0, 0, 0), block=(0, 0, 0), flops_source="a copy computes nothing",
+            region=("train", "data"),
+        ),
+        kernel("<script>alert(1)</script>", 30.0, time_s=0.1, region=(), unmatched=True),
+    ]  # fmt: skip
+    device = Device("gpu:0", 6.5, 3.5, modelled(2550.0, 0.0), modelled(350.0, 0.0))
+    ordered = list(KernelTable(rows))
+    runs = no_runs(sum(k.calls for k in rows))
+    begins, at = [0.1, 0.1], 0
+    for place, k in enumerate(ordered):
+        step, lane = k.time_s / k.calls, int(k.stream == 13)
+        for i in range(k.calls):
+            begin = BEGIN + round((begins[lane] + i * step * 1.3) * S)
+            runs[at] = (begin, begin + round(step * S), place, 0)
+            at += 1
+        begins[lane] += k.time_s * 1.3
+    runs = runs[np.argsort(runs["begin_ns"], kind="stable")]
+    regions = [
+        region("train", {"gpu:0": measured(2800, 12)}, ("gpu:0",), duration_s=9.6, self_s=0.1),
+        region("train/forward", {"gpu:0": measured(1400, 20)}, ("gpu:0",), duration_s=4.9),
+        region("train/backward", {"gpu:0": measured(1200, 20)}, ("gpu:0",), duration_s=4.0),
+        region("train/data", {"gpu:0": measured(90, 9)}, ("gpu:0",), duration_s=0.6),
+    ]
+    return build(
+        name="traced training",
+        channels=(channel(0, "gpu:0"),),
+        energy={"gpu:0": measured(2900, 10)},
+        counted=("gpu:0",),
+        total=measured(2900, 10),
+        regions=RegionTable(regions),
+        paths=((), *(r.path for r in regions)),
+        spans=spans_of([(0.1, 9.7, 1, 1), (0.1, 5.0, 2, 1), (5.1, 9.1, 3, 1), (9.1, 9.7, 4, 1)]),
+        power=(series("gpu:0", "measured", 100, 10.0),),
+        kernels=KernelTable(rows, [device], runs),
+    )
+
+
+def many_kernels(n: int = 40_000) -> Profile:
+    """Short kernels, more than pixels; some without joules, FLOP or a device that is metered."""
+    rows = [
+        kernel("tiny", 40.0, calls=n, time_s=4.0, least_s=4.0 / n, most_s=4.0 / n),
+        kernel("elsewhere", math.nan, domain="gpu:1", calls=1, time_s=1.0),
+    ]
+    runs = no_runs(n + 1)
+    begin = BEGIN + (np.arange(n) * (8 * S / n)).astype("i8")
+    runs["begin_ns"][:n], runs["end_ns"][:n] = begin, begin + 4 * S // n
+    runs["begin_ns"][n], runs["end_ns"][n], runs["kernel"][n] = BEGIN + 8 * S, BEGIN + 9 * S, 1
+    device = Device("gpu:0", 4.0, 6.0, modelled(40.0, 0.0), modelled(60.0, 0.0))
+    return build(
+        name="short kernels",
+        channels=(channel(0, "gpu:0"),),
+        energy={"gpu:0": measured(100, 1)},
+        counted=("gpu:0",),
+        total=measured(100, 1),
+        power=(series("gpu:0", "measured", 100, 10.0),),
+        kernels=KernelTable(rows, [device], runs),
+    )
+
+
 EVERY = {
     "empty": empty,
     "training": training,
@@ -427,4 +540,6 @@ EVERY = {
     "instant": instant,
     "many_regions": lambda: many_regions(2_000),
     "many_readings": lambda: many_readings(20_000),
+    "kernels": kernels,
+    "many_kernels": lambda: many_kernels(20_000),
 }

@@ -15,7 +15,7 @@ def main(argv: Sequence[str]) -> int:
     from picojoule import reports
 
     formats = "\n".join(
-        f"  {name:<12} {summary}" for name, (summary, _) in reports.EXPORTERS.items()
+        f"  {name:<15} {summary}" for name, (summary, _) in reports.EXPORTERS.items()
     )
     parser = argparse.ArgumentParser(
         prog="picojoule export",

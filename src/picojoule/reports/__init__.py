@@ -40,8 +40,20 @@ EXPORTERS: Mapping[str, tuple[str, Renderer]] = {
     "json": ("the whole profile, schema picojoule.profile/1", _of("json_")),
     "csv": ("one row a region and domain", _of("csv_")),
     "csv-readings": ("one row a meter reading", _of("csv_", "render_readings")),
+    "csv-kernels": (
+        "one row a kernel, and the idle time of each device",
+        _of("csv_", "render_kernels"),
+    ),
     "chrome": ("trace JSON for Perfetto, chrome://tracing, Speedscope", _of("chrome")),
     "parquet": ("one row a region and domain, columns (needs pyarrow)", _of("parquet")),
+    "parquet-kernels": (
+        "one row a kernel, and the idle time of each device (needs pyarrow)",
+        _of("parquet", "render_kernels"),
+    ),
+    "parquet-runs": (
+        "one row a run of a kernel, a few bytes each (needs pyarrow)",
+        _of("parquet", "render_runs"),
+    ),
 }
 
 

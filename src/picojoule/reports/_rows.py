@@ -1,4 +1,4 @@
-"""The flat tables behind CSV and Parquet: one row a region and domain."""
+"""The flat tables behind CSV and Parquet: regions by domain, kernels, runs of kernels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from picojoule.reports import units
 
 if TYPE_CHECKING:
+    from picojoule.kernels import Kernel
     from picojoule.results import Estimate, Profile
 
 #: Column -> type, in order.
@@ -34,6 +35,78 @@ REGION_COLUMNS: Mapping[str, type] = {
     "open_at_end": int,
     "basis": str,
 }
+
+#: Column -> type, in order. Rows of both scopes of a domain add up to the domain's joules.
+KERNEL_COLUMNS: Mapping[str, type] = {
+    "scope": str,  # "kernel", or "idle": the time of a device in which nothing ran
+    "name": str,
+    "short_name": str,
+    "kind": str,
+    "region": str,
+    "domain": str,
+    "stream": int,
+    "grid": str,
+    "block": str,
+    "calls": int,
+    "time_s": float,
+    "least_s": float,
+    "most_s": float,
+    "joules": float,
+    "low_j": float,
+    "high_j": float,
+    "std_j": float,
+    "gain_std": float,
+    "watts": float,
+    "provenance": str,
+    "resolved": bool,
+    "flops": float,
+    "bytes": float,
+    "flops_source": str,
+    "captured": bool,
+    "unmatched": bool,
+    "basis": str,
+}
+
+
+def of_kernels(profile: Profile) -> Iterator[dict[str, Any]]:
+    """Every kernel as ``Profile.kernels`` has it, in its order, then each device's idle time."""
+    for k in profile.kernels:
+        yield {
+            "scope": "kernel",
+            "name": k.name,
+            "short_name": k.short_name,
+            "kind": k.kind,
+            "region": "/".join(k.region),
+            "domain": k.domain,
+            "stream": k.stream,
+            **shape(k),
+            "calls": k.calls,
+            "time_s": k.time_s,
+            "least_s": k.least_s,
+            "most_s": k.most_s,
+            **_energy(k.energy, k.time_s),
+            "flops": k.flops,
+            "bytes": k.bytes,
+            "flops_source": k.flops_source,
+            "captured": k.captured,
+            "unmatched": k.unmatched,
+        }
+    for d in profile.kernels.devices:
+        yield {
+            **dict.fromkeys(KERNEL_COLUMNS),
+            "scope": "idle",
+            "domain": d.domain,
+            "time_s": d.idle_s,
+            **_energy(d.idle, d.idle_s),
+        }
+
+
+def shape(kernel: Kernel) -> dict[str, str]:
+    """Grid and block as ``128x2x1``; "" for what has none."""
+    return {
+        "grid": "x".join(map(str, kernel.grid)) if any(kernel.grid) else "",
+        "block": "x".join(map(str, kernel.block)) if any(kernel.block) else "",
+    }
 
 
 def of_regions(profile: Profile) -> Iterator[dict[str, Any]]:

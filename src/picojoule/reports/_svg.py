@@ -43,12 +43,12 @@ def draw(profile: Profile, width: int) -> str:
         out.append(
             f'<line x1="{_LEFT}" x2="{width - _RIGHT}" y1="{y(at):.1f}" y2="{y(at):.1f}" '
             'stroke="currentColor" stroke-opacity=".2"/>'
-            + _label(_LEFT - 6, y(at) + 4, units.watts(at) if at else "0 W", "end")
+            + label(_LEFT - 6, y(at) + 4, units.watts(at) if at else "0 W", "end")
         )
     for i in range(5):
         at_s = profile.duration_s * i / 4
         place = "start" if i == 0 else "end" if i == 4 else "middle"
-        out.append(_label(_LEFT + inner * i / 4, _TOP + _HEIGHT + 16, units.seconds(at_s), place))
+        out.append(label(_LEFT + inner * i / 4, _TOP + _HEIGHT + 16, units.seconds(at_s), place))
     for gap in profile.gaps[:200]:
         left, right = x(gap.begin_ns), x(gap.end_ns)
         out.append(
@@ -66,7 +66,7 @@ def draw(profile: Profile, width: int) -> str:
         if legend + 30 + 7 * len(name) < width:
             out.append(
                 f'<line x1="{legend:.0f}" x2="{legend + 20:.0f}" y1="9" y2="9" stroke="{color}" '
-                f'stroke-width="2"{dash}/>' + _label(legend + 26, 13, name, "start")
+                f'stroke-width="2"{dash}/>' + label(legend + 26, 13, name, "start")
             )
             legend += 46 + 6.5 * len(name)
     words = escape("Power over time: " + ", ".join(_words(p) for p in series))
@@ -105,7 +105,8 @@ def _steps(xs: list[float], watts: list[float], y: Callable[[float], float]) -> 
     return "".join(out)
 
 
-def _label(x: float, y: float, text: str, anchor: str) -> str:
+def label(x: float, y: float, text: str, anchor: str) -> str:
+    """Foreign text at a place of a picture, in the colour of the text around it."""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="currentColor" '
         f'fill-opacity=".75">{escape(text)}</text>'

@@ -20,6 +20,12 @@ def render(profile: Profile) -> str:
     return _table(columns, ([row[c] for c in columns] for row in _rows.of_regions(profile)))
 
 
+def render_kernels(profile: Profile) -> str:
+    """One row a kernel and region, launch shape and stream; then the idle time of each device."""
+    columns = list(_rows.KERNEL_COLUMNS)
+    return _table(columns, ([row[c] for c in columns] for row in _rows.of_kernels(profile)))
+
+
 def render_readings(profile: Profile) -> str:
     """One row a meter reading: when, how many joules, and how well its end is known."""
     heads = {c.index: _line((c.domain, c.meter, c.provenance)) for c in profile.channels}

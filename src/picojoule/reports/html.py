@@ -21,7 +21,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from picojoule.reports import _facts, _plot, _svg, _write, units
+from picojoule.reports import _facts, _html_kernels, _plot, _roofline, _svg, _write, units
+from picojoule.reports._markup import badge as _badge
+from picojoule.reports._markup import e as _e
+from picojoule.reports._markup import number as _number
+from picojoule.reports._markup import pct as _pct
 from picojoule.reports._text import cells, clean, ellipsize
 
 if TYPE_CHECKING:
@@ -34,13 +38,20 @@ _FRAGMENT_REGIONS = 30
 _COLORS = 8
 
 
-def write(profile: Profile, path: str | os.PathLike[str]) -> None:
-    """Write the page to ``path``, whole or not at all."""
-    _write.write(path, render(profile))
+def write(
+    profile: Profile, path: str | os.PathLike[str], peaks: _roofline.Peaks | None = None
+) -> None:
+    """Write the page to ``path``, whole or not at all; ``peaks`` as in ``render``."""
+    _write.write(path, render(profile, peaks))
 
 
-def render(profile: Profile) -> str:
-    """The page."""
+def render(profile: Profile, peaks: _roofline.Peaks | None = None) -> str:
+    """The page.
+
+    Args:
+        profile: what a measurement found.
+        peaks: what the device can do at most, for the ceilings of the roofline; None draws none.
+    """
     style, script = _asset("report.css"), _asset("report.js")
     policy = "; ".join(
         (
@@ -58,6 +69,8 @@ def render(profile: Profile) -> str:
         _cards(profile),
         _timeline(profile),
         _regions(profile),
+        _html_kernels.section(profile, _color_index(profile)),
+        _roofline.section(profile, peaks),
         _domains(profile),
         _about(profile),
     )
@@ -219,7 +232,7 @@ def _peak(profile: Profile) -> str:
 
 def _timeline(profile: Profile) -> str:
     has_power = any(len(p.watts) for p in profile.power)
-    if not has_power and not len(profile.spans):
+    if not has_power and not len(profile.spans) and not len(profile.kernels.runs):
         return ""
     bands = _plot.bands(profile)
     notes = []
@@ -235,6 +248,7 @@ def _timeline(profile: Profile) -> str:
         )
     if bands.lanes_hidden:
         notes.append(f"{bands.lanes_hidden:,} more threads or depths are not drawn.")
+    notes += _html_kernels.notes_on_lanes(profile)
     dropped = profile.overhead.get("spans_dropped", 0) + profile.overhead.get("spans_folded", 0)
     if dropped > 0:
         notes.append(
@@ -244,7 +258,8 @@ def _timeline(profile: Profile) -> str:
         '<section id="timeline"><div class="title"><h2>Power over time</h2>'
         '<div id="tools" class="tools" hidden></div></div>'
         '<div id="legend" class="legend"></div>'
-        f'<div id="plot">{_svg.draw(profile, width=1040)}</div>'
+        f'<div id="plot">{_svg.draw(profile, width=1040)}'
+        f"{_html_kernels.still(profile, width=1040)}</div>"
         '<p id="readout" class="readout" aria-live="polite"></p>'
         + "".join(f'<p class="note">{_e(n)}</p>' for n in notes)
         + "</section>"
@@ -415,6 +430,7 @@ def _about(profile: Profile) -> str:
 def _provenance(profile: Profile) -> str:
     used = {e.provenance for e in profile.energy.values() if not math.isnan(e.joules)}
     used |= {e.provenance for r in profile.regions for e in r.energy.values()}
+    used |= {k.energy.provenance for k in profile.kernels if not math.isnan(k.energy_j)}
     terms = "".join(
         f"<dt>{_badge(name)}</dt><dd>{_e(text)}</dd>"
         for name, text in _facts.MEANING.items()
@@ -520,6 +536,7 @@ def _data(profile: Profile) -> str:
             [clean(g.domain), _s(g.begin_ns - begin), _s(g.end_ns - begin), clean(g.reason)]
             for g in gaps
         ],
+        **_html_kernels.data(profile),
     }
     text = json.dumps(data, separators=(",", ":"), allow_nan=False)
     # Inside <script> only "<" can end the element or open a comment.
@@ -536,14 +553,6 @@ _HATCHES = (
     'patternTransform="rotate(45)"><rect class="ink" width="1" height="6"/></pattern>'
     "</defs></svg>"
 )
-
-
-def _e(value: object) -> str:
-    return escape(clean(value))
-
-
-def _badge(how: str) -> str:
-    return f'<span class="badge {how.split()[-1]}">{_e(how)}</span>'
 
 
 def _list(items: Iterable[str]) -> str:
@@ -583,14 +592,6 @@ def _when(wall_ns: Any) -> str:
 
 def _s(ns: int) -> float:
     return round(ns * 1e-9, 9)
-
-
-def _pct(share: float) -> str:
-    return f"{100 * min(max(share, 0.0), 1.0):.3g}%"
-
-
-def _number(value: float) -> str:
-    return f"{value:.9g}" if math.isfinite(value) else ""
 
 
 def _or_zero(value: float) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from picojoule.reports import _facts, units
 
 if TYPE_CHECKING:
+    from picojoule.kernels import Device, Kernel
     from picojoule.results import Estimate, Profile, Region
 
 SCHEMA = "picojoule.profile/1"
@@ -26,7 +27,7 @@ def to_dict(profile: Profile, *, series: bool = False) -> dict[str, Any]:
 
     Args:
         profile: what a measurement found.
-        series: with power, readings and spans, which can be long.
+        series: with power, readings, spans and runs of kernels, which can be long.
     """
     out = {
         "schema": SCHEMA,
@@ -44,6 +45,8 @@ def to_dict(profile: Profile, *, series: bool = False) -> dict[str, Any]:
             for domain, e in profile.energy.items()
         },
         "regions": [_region(r) for r in profile.regions],
+        "kernels": [_kernel(k) for k in profile.kernels],
+        "devices": [_device(d) for d in profile.kernels.devices],
         "channels": [dataclasses.asdict(c) for c in profile.channels],
         "gaps": [dataclasses.asdict(g) for g in profile.gaps],
         "overhead": profile.overhead,
@@ -64,6 +67,8 @@ def to_dict(profile: Profile, *, series: bool = False) -> dict[str, Any]:
         out["readings"] = _columns(profile.readings)
         out["spans"] = _columns(profile.spans)
         out["paths"] = profile.paths
+        # "kernel" is a position in the list of kernels.
+        out["kernel_runs"] = _columns(profile.kernels.runs)
     found: dict[str, Any] = _facts.plain(out)
     return found
 
@@ -99,6 +104,26 @@ def _region(region: Region) -> dict[str, Any]:
         "open_at_end": region.open_at_end,
         "total": estimate(region.total),
         "energy": {domain: estimate(e) for domain, e in region.energy.items()},
+    }
+
+
+def _kernel(kernel: Kernel) -> dict[str, Any]:
+    fields = (
+        *("name", "short_name", "kind", "region", "domain", "stream", "grid", "block"),
+        *("calls", "time_s", "least_s", "most_s", "watts"),
+        *("flops", "bytes", "flops_source", "captured", "unmatched"),
+    )
+    return {**{name: getattr(kernel, name) for name in fields}, "energy": estimate(kernel.energy)}
+
+
+def _device(device: Device) -> dict[str, Any]:
+    return {
+        "domain": device.domain,
+        "busy_s": device.busy_s,
+        "idle_s": device.idle_s,
+        "busy": estimate(device.busy),
+        "idle": estimate(device.idle),
+        "spread": device.spread,
     }
 
 

@@ -13,7 +13,7 @@ UNKNOWN = "unknown"
 #: From here on the headline gives kilowatt-hours too: one watt-hour.
 KWH_FROM_J = 3600.0
 
-_PREFIXES = ("p", "n", "µ", "m", "", "k", "M", "G", "T")
+_PREFIXES = ("p", "n", "µ", "m", "", "k", "M", "G", "T", "P")
 _UNIT_PREFIX = _PREFIXES.index("")
 #: Of a value, digits beyond these are noise in any reading we know.
 _MOST_DIGITS = 6

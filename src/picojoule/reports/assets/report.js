@@ -78,6 +78,13 @@
       laneY.push(bottom);
       bottom += ROW;
     });
+    // Kernels: one lane a stream, with its device above its first.
+    const streams = data.streams ?? [], runs = data.runs ?? [];
+    const streamY = streams.map(([domain], i) => {
+      if (i === 0 || streams[i - 1][0] !== domain) bottom += data.lanes.length || i ? 24 : 14;
+      bottom += ROW;
+      return bottom - ROW;
+    });
     const height = Math.max(bottom, TOP + POWER + 24) + 4;
     const names = new Map();
     const tint = data.paths.map((path) => {
@@ -173,6 +180,22 @@
         const label = name.length <= room ? name : room < 5 ? "" : `${name.slice(0, room - 1)}…`;
         if (label) draw(inside, "text", { x: x1 + 5, y: laneY[lane] + 13, class: "in" }, label);
       });
+      streams.forEach(([domain, stream], i) => {
+        if (i === 0 || streams[i - 1][0] !== domain) draw(frame, "text", { x: left, y: streamY[i] - 5 }, `${domain}: kernels by stream`);
+        draw(frame, "text", { x: left - 6, y: streamY[i] + 13, "text-anchor": "end" }, stream);
+      });
+      runs.forEach((run, i) => {
+        const [lane, from, to, kernel, count, share] = run;
+        if (to < view[0] || from > view[1]) return;
+        const x1 = Math.max(left, x(from)), wide = Math.max(0.8, Math.min(right, x(to)) - x1);
+        draw(inside, "rect", {
+          x: x1.toFixed(1), y: streamY[lane], width: wide.toFixed(1), height: ROW - 4,
+          class: `run t${kernel % 7}${wide < 6 ? " thin" : ""}`, "fill-opacity": (0.15 + 0.85 * share).toFixed(2), "data-k": i,
+        });
+        const room = Math.floor((wide - 10) / 6.4), name = data.kernels[kernel][0];
+        if (room < 5 || count > 1) return;
+        draw(inside, "text", { x: x1 + 5, y: streamY[lane] + 12, class: "in" }, name.length <= room ? name : `${name.slice(0, room - 1)}…`);
+      });
       reset.disabled = view[0] === 0 && view[1] === data.duration;
     };
 
@@ -216,6 +239,16 @@
         part.append(`, thread ${data.lanes[lane][0]}`);
       }
     };
+    const sayRun = (target) => {
+      const run = runs[target?.dataset?.k];
+      if (!run) return;
+      const [lane, from, to, kernel, count, share] = run;
+      const [name, region] = data.kernels[kernel];
+      const part = make(readout, "span");
+      make(part, "b", {}, name);
+      part.append(count === 1 && share === 1 ? ` ${si(to - from, "s")}` : ` and others: ${count} began in ${si(to - from, "s")}, busy ${Number((100 * share).toPrecision(3))} %`);
+      part.append(`, ${region}, ${streams[lane][0]} stream ${streams[lane][1]}`);
+    };
     const hint = () => {
       readout.textContent = matchMedia("(hover: none)").matches
         ? "Touch to read a value; drag sideways to zoom."
@@ -238,15 +271,19 @@
         area = draw(frame, "rect", { x: Math.min(px, start.px), y: TOP, width: Math.abs(px - start.px), height: height - TOP - 4, class: "drag" });
       }
       say(timeAt(px), start ? null : event.target);
+      if (!start) sayRun(event.target);
     });
     box.addEventListener("pointerup", (event) => {
       if (!start) return;
       const { px, target } = start, now = inFrame(event);
       start = null;
       if (Math.abs(now - px) > 5) return show(...[timeAt(px), timeAt(now)].sort((a, b) => a - b));
-      const span = data.spans[target.dataset?.i];
+      const span = data.spans[target.dataset?.i] ?? runs[target.dataset?.k];
       if (span && event.pointerType !== "touch") show(span[1] - (span[2] - span[1]) * 0.02, span[2] + (span[2] - span[1]) * 0.02);
-      else say(timeAt(now), target);
+      else {
+        say(timeAt(now), target);
+        sayRun(target);
+      }
     });
     box.addEventListener("pointercancel", () => { start = null; area?.remove(); });
     box.addEventListener("pointerleave", () => { cursor?.remove(); if (!start) hint(); });
@@ -317,9 +354,23 @@
         each(inner, act, shown && inner.open);
       }
     };
+    let words = [];
+    const wanted = (row) => {
+      const text = words.length ? `${row.textContent} ${row.cells[0].title}`.toLowerCase() : "";
+      return words.every((word) => text.includes(word));
+    };
+    const box = document.querySelector(`[data-search="${table.id}"]`);
+    if (box && table.id) {
+      box.hidden = false;
+      const field = make(box, "input", { type: "search", placeholder: "search", "aria-label": "Search kernels" });
+      field.addEventListener("input", () => {
+        words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+        place();
+      });
+    }
     const place = () => {
       const rows = document.createDocumentFragment();
-      each(root, (node, shown) => { node.row.hidden = !shown; rows.append(node.row); });
+      each(root, (node, shown) => { node.row.hidden = !shown || !wanted(node.row); rows.append(node.row); });
       body.append(rows);
     };
     const many = body.rows.length > 150;
