@@ -51,7 +51,14 @@ Library bound(void* handle, const std::string& path) {
         library.remedy = "pip install nvidia-cuda-cupti";
         return library;
     }
-    if (library.api.get_version(&library.version) != kSuccess || library.version < kVersion11_8) {
+    if (const int result = library.api.get_version(&library.version); result != kSuccess) {
+        // From 13.3 on, it does not even tell that where there is no driver.
+        library.words = path + " does not work here (CUPTI error " + std::to_string(result) +
+                        "): there may be no NVIDIA driver";
+        library.remedy = kAskDriver;
+        return library;
+    }
+    if (library.version < kVersion11_8) {
         library.words = path + " is older than CUPTI 11.8";
         library.remedy = "pip install nvidia-cuda-cupti";
         return library;
