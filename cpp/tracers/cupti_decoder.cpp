@@ -1,6 +1,7 @@
 #include "tracers/cupti_decoder.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "tracers/name.h"
@@ -80,7 +81,7 @@ void Decoder::kernel(const KernelPrefix& r, std::int64_t now) {
     TrackSlot& t = track(r.device, r.context, r.stream);
     a.track = t.id;
     a.kind = ActivityKind::kernel;
-    a.class_id = class_of({{reinterpret_cast<std::uint64_t>(r.name), pair(r.grid[0], r.grid[1]),
+    a.class_id = class_of({{std::bit_cast<std::uint64_t>(r.name), pair(r.grid[0], r.grid[1]),
                             pair(r.grid[2], r.block[0]), pair(r.block[1], r.block[2]),
                             pair(r.static_shared, r.dynamic_shared)}},
                           a.kind);
@@ -252,7 +253,7 @@ std::uint32_t Decoder::new_class(const ClassKey& key, ActivityKind kind) {
     }
     if (is_kernel) {
         auto [it, first] = names_.try_emplace(key.word[0]);
-        if (first) it->second = demangled(reinterpret_cast<const char*>(key.word[0]));
+        if (first) it->second = demangled(std::bit_cast<const char*>(key.word[0]));
         value.name = it->second;
         value.grid[0] = low(folded.word[1]);
         value.grid[1] = high(folded.word[1]);

@@ -51,7 +51,14 @@ Library bound(void* handle, const std::string& path) {
         library.remedy = "pip install nvidia-cuda-cupti";
         return library;
     }
-    if (library.api.get_version(&library.version) != kSuccess || library.version < kVersion11_8) {
+    if (const int result = library.api.get_version(&library.version); result != kSuccess) {
+        // From 13.3 on, it does not even tell that where there is no driver.
+        library.words = path + " does not work here (CUPTI error " + std::to_string(result) +
+                        "): there may be no NVIDIA driver";
+        library.remedy = kAskDriver;
+        return library;
+    }
+    if (library.version < kVersion11_8) {
         library.words = path + " is older than CUPTI 11.8";
         library.remedy = "pip install nvidia-cuda-cupti";
         return library;
@@ -93,17 +100,20 @@ std::vector<std::string> candidates(const Places& places, unsigned cuda_major) {
     };
     for (const unsigned major : majors) {
         const std::string name = "libcupti.so." + std::to_string(major);
+        const std::string wheels[] = {"/nvidia/cu" + std::to_string(major) + "/lib/",
+                                      "/nvidia/cuda_cupti/lib/"};
         for (const std::string& folder : places.folders) {
             if (folder.empty()) continue;
-            add_if_there(folder + "/nvidia/cu" + std::to_string(major) + "/lib/" + name);
-            add_if_there(folder + "/nvidia/cuda_cupti/lib/" + name);
+            for (const std::string& wheel : wheels) {
+                add_if_there(std::string(folder).append(wheel).append(name));
+            }
         }
     }
     for (const unsigned major : majors) {
         const std::string name = "libcupti.so." + std::to_string(major);
         if (places.cuda_home.empty()) continue;
         for (const char* folder : {"/lib64/", "/lib/", "/extras/CUPTI/lib64/"}) {
-            add_if_there(places.cuda_home + folder + name);
+            add_if_there(std::string(places.cuda_home).append(folder).append(name));
         }
     }
     for (const unsigned major : majors) all.push_back("libcupti.so." + std::to_string(major));

@@ -9,6 +9,9 @@
 
 namespace picojoule::cupti {
 
+// The remedy where the driver may be missing.
+constexpr const char* kAskDriver = "nvidia-smi (it tells whether there is a working driver)";
+
 // Where to look, in this order, when no libcupti is loaded yet.
 struct Places {
     std::string file;                  // exactly this one (for tests, and for people who know)

@@ -64,8 +64,9 @@ TracerStatus Subscription::subscribe(const Library& library, const Callbacks& ca
     status.words = with(library) + " could not be subscribed to: " + words(result);
     if (result == kInsufficientPrivileges || result == kVirtualizedInsufficientPrivileges) {
         status.remedy = "sudo modprobe nvidia NVreg_RestrictProfilingToAdminUsers=0";
-    } else if (result == kNotInitialized) {
-        status.remedy = "nvidia-smi (it tells whether there is a working driver)";
+    } else if (result == kNotInitialized || result == kUnknown) {
+        status.words += "; there may be no NVIDIA driver";
+        status.remedy = kAskDriver;
     }
     return status;
 }

@@ -33,10 +33,9 @@ class Subscription {
     void unsubscribe() noexcept;
 
     // For the tracer's thread.
-    bool next(std::uint8_t* bytes, std::size_t valid, void*& record) const noexcept {
-        const int result = second_ ? api_->next_record_v2(handle_, bytes, valid, &record)
-                                   : api_->next_record(bytes, valid, &record);
-        return result == kSuccess;
+    int next(std::uint8_t* bytes, std::size_t valid, void*& record) const noexcept {
+        return second_ ? api_->next_record_v2(handle_, bytes, valid, &record)
+                       : api_->next_record(bytes, valid, &record);
     }
     std::uint64_t dropped() const noexcept;
     bool time(std::int64_t& ns) const noexcept;

@@ -30,7 +30,6 @@ constexpr std::int64_t kQuietNs = kNsPerS;              // that is, not for so l
 constexpr std::int64_t kAnchorNs = 100 * kNsPerMs;      // how often the clocks are compared
 constexpr std::int64_t kLateBufferNs = 200 * kNsPerMs;  // buffers come after the flush returned
 constexpr std::int64_t kHangNs = 2 * kNsPerS;           // then the thread is left to itself
-constexpr std::size_t kLeastRecordBytes = 88;           // a copy; to estimate what was thrown away
 
 // What the library's and the user's threads touch. Never destroyed: they may come late.
 struct Intake {
@@ -62,7 +61,7 @@ struct Intake {
         wake.notify_one();
     }
 
-    static Intake& instance() noexcept {
+    static Intake& instance() {
         static auto* intake = new Intake;
         return *intake;
     }
@@ -206,11 +205,12 @@ class Run {
     // Rounds until all launches have their records.
     bool flush(std::int64_t patience_ns) {
         const std::int64_t begin = now_ns();
-        for (;;) {
+        for (std::int64_t pause = 2 * kNsPerMs;; pause = std::min(2 * pause, 50 * kNsPerMs)) {
             if (!round(std::max(begin + patience_ns, now_ns() + kLateBufferNs))) return false;
             if (counters().launches_open == 0) return true;
-            if (now_ns() - begin >= patience_ns) return false;
-            std::this_thread::sleep_for(std::chrono::milliseconds(2));
+            const std::int64_t left = begin + patience_ns - now_ns();
+            if (left <= 0) return false;
+            std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(pause, left)));
         }
     }
 
@@ -334,20 +334,25 @@ class Run {
         ++c.buffers;
         const bool stale = block.epoch != epoch_;
         void* record = nullptr;
-        while (subscription_.next(block.bytes, block.valid, record)) {
+        int result = subscription_.next(block.bytes, block.valid, record);
+        for (; result == kSuccess; result = subscription_.next(block.bytes, block.valid, record)) {
+            ++records_;
             if (stale) {
                 ++c.stale;
             } else {
                 decoder_.record(record, now);
             }
         }
+        bytes_ += block.valid;
+        if (result != kMaxLimitReached) ++c.unexpected;  // what follows in it cannot be read
     }
 
     void count() {
         TracerCounters& c = decoder_.counters();
         dropped_ += subscription_.dropped();
         const std::uint64_t thrown = intake_.thrown_away.load() - thrown_before_;
-        c.dropped = dropped_ + (thrown + kLeastRecordBytes - 1) / kLeastRecordBytes;
+        const std::uint64_t record = records_ == 0 ? sizeof(KernelPrefix) : bytes_ / records_;
+        c.dropped = dropped_ + (thrown + record - 1) / std::max<std::uint64_t>(record, 1);
         c.buffers_refused = intake_.refused.load() - refused_before_;
         c.launches_lost = lost_launches() - lost_before_;
     }
@@ -368,6 +373,8 @@ class Run {
     std::int64_t last_flush_{};
     std::int64_t busy_at_{};
     std::uint64_t dropped_{};
+    std::uint64_t records_{};  // with bytes_: how long they are
+    std::uint64_t bytes_{};
     std::uint64_t noted_{};
     std::uint64_t lost_before_{};
     std::uint64_t refused_before_{};

@@ -81,33 +81,35 @@ void LaunchRing::drain(std::uint32_t epoch, LaunchReader& reader) {
     tail_.store(tail, std::memory_order_release);
 }
 
-LaunchRings& LaunchRings::instance() noexcept {
+LaunchRings& LaunchRings::instance() {
     static auto* rings = new LaunchRings;
     return *rings;
 }
 
-LaunchRing* LaunchRings::claim() noexcept {
-    if (t_ending) return nullptr;
-    LaunchRings& all = instance();
-    LaunchRing* mine = nullptr;
-    for (LaunchRing* ring = all.first_.load(std::memory_order_acquire); ring != nullptr;
+// One that an ended thread left, or a new one.
+LaunchRing* LaunchRings::ring() {
+    for (LaunchRing* ring = first_.load(std::memory_order_acquire); ring != nullptr;
          ring = ring->next_) {
         bool owned = false;
         if (ring->owned_.compare_exchange_strong(owned, true, std::memory_order_acquire)) {
-            mine = ring;
-            break;
+            return ring;
         }
     }
-    if (mine == nullptr) {
-        try {
-            mine = new LaunchRing;
-        } catch (const std::bad_alloc&) {
-            return nullptr;
-        }
-        mine->next_ = all.first_.load(std::memory_order_relaxed);
-        while (!all.first_.compare_exchange_weak(mine->next_, mine, std::memory_order_release,
-                                                 std::memory_order_relaxed)) {
-        }
+    auto* ring = new LaunchRing;
+    ring->next_ = first_.load(std::memory_order_relaxed);
+    while (!first_.compare_exchange_weak(ring->next_, ring, std::memory_order_release,
+                                         std::memory_order_relaxed)) {
+    }
+    return ring;
+}
+
+LaunchRing* LaunchRings::claim() noexcept {
+    if (t_ending) return nullptr;
+    LaunchRing* mine = nullptr;
+    try {
+        mine = instance().ring();
+    } catch (const std::bad_alloc&) {
+        return nullptr;
     }
     thread_local AtThreadEnd at_end;
     at_end.mine = &t_mine;

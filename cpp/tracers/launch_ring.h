@@ -102,7 +102,7 @@ class LaunchRing {
 // The rings of all threads. Never destroyed; a ring whose thread ended serves a later one.
 class LaunchRings {
   public:
-    static LaunchRings& instance() noexcept;
+    static LaunchRings& instance();
 
     // The calling thread's; null while the thread is ending, or where there is no memory.
     static LaunchRing* mine() noexcept {
@@ -115,6 +115,7 @@ class LaunchRings {
 
   private:
     static LaunchRing* claim() noexcept;
+    LaunchRing* ring();
     static constinit thread_local LaunchRing* t_mine;
 
     std::atomic<LaunchRing*> first_{nullptr};

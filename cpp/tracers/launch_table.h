@@ -7,7 +7,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <deque>
+#include <memory>
+#include <new>
 #include <optional>
 #include <unordered_map>
 #include <vector>
@@ -19,7 +22,9 @@ class LaunchTable {
     static constexpr std::uint32_t kSlots = 1U << 20U;
     static constexpr std::size_t kMostAside = 1U << 17U;
 
-    LaunchTable() : slots_(kSlots), found_(kSlots / 64) {}
+    LaunchTable() : slots_(static_cast<Slot*>(std::calloc(kSlots, sizeof(Slot)))) {
+        if (!slots_) throw std::bad_alloc();
+    }
 
     void add(std::uint32_t id, std::uint32_t path) {
         const std::uint32_t place = id & (kSlots - 1);
@@ -79,8 +84,13 @@ class LaunchTable {
         if (aside_.try_emplace(slot.id, Aside{slot.path, false}).second) order_.push_back(slot.id);
     }
 
-    std::vector<Slot> slots_;
-    std::vector<std::uint64_t> found_;  // one bit a slot: a record of it was seen
+    struct Free {
+        void operator()(Slot* slots) const noexcept { std::free(slots); }
+    };
+
+    std::unique_ptr<Slot[], Free> slots_;  // by calloc: what is never used costs no memory
+    std::vector<std::uint64_t> found_ =
+        std::vector<std::uint64_t>(kSlots / 64);  // one bit a slot: a record of it was seen
     std::unordered_map<std::uint32_t, Aside> aside_;
     std::deque<std::uint32_t> order_;
     std::size_t open_{};

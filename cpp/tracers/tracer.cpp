@@ -1,5 +1,6 @@
 #include "tracers/tracer.h"
 
+#include <cmath>
 #include <string>
 
 namespace picojoule {
@@ -8,7 +9,7 @@ namespace {
 std::string percent(std::uint64_t part, std::uint64_t whole) {
     const double p = 100.0 * static_cast<double>(part) / static_cast<double>(whole);
     if (p < 0.1) return "less than 0.1 %";
-    const auto tenths = static_cast<std::uint64_t>(p * 10 + 0.5);
+    const auto tenths = std::llround(p * 10);
     return std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " %";
 }
 

@@ -121,7 +121,7 @@ typedef struct {
 static struct {
     uint32_t version;
     size_t kernel, memcpy_, memset_;
-    int refuse, several, per_thread, late_ms, enable_error, enable_error_kind, check_zero;
+    int version_error, refuse, several, per_thread, late_ms, enable_error, enable_error_kind, check_zero;
     char holder[64];
 } g;
 
@@ -357,6 +357,7 @@ static void write_record(const FakeLaunch* l, uint32_t correlation) {
 static void setting(const char* key, const char* value) {
     const int n = atoi(value);
     if (strcmp(key, "version") == 0) g.version = (uint32_t)n;
+    if (strcmp(key, "version_error") == 0) g.version_error = n;
     if (strcmp(key, "kernel") == 0) g.kernel = (size_t)n;
     if (strcmp(key, "memcpy") == 0) g.memcpy_ = (size_t)n;
     if (strcmp(key, "memset") == 0) g.memset_ = (size_t)n;
@@ -530,8 +531,8 @@ int fake_cupti_buffers_out(void) {
 // ---- CUPTI ------------------------------------------------------------------------------------
 
 int cuptiGetVersion(uint32_t* version) {
-    *version = g.version;
-    return OK;
+    *version = g.version_error == 0 ? g.version : 0;
+    return g.version_error;
 }
 
 int cuptiGetResultString(int result, const char** words) {

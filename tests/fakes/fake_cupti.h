@@ -24,6 +24,7 @@ typedef struct {
 
 // "key=value;..." ; keys not named have their defaults. Forgets subscribers and buffers.
 //   version=130001    cuptiGetVersion
+//   version_error=0   what cuptiGetVersion returns
 //   kernel=216 memcpy=96 memset=88   bytes of a record, as they differ between versions
 //   refuse=0          what subscribing returns; holder=: who is said to hold the slot
 //   several=0         1: several subscribers are allowed (from 13.3 on)
