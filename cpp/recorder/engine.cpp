@@ -293,8 +293,10 @@ std::shared_ptr<Session> Engine::begin(SessionOptions options) {
 }
 
 void Engine::end(Session& session) {
-    const std::int64_t now = now_ns();
     const std::lock_guard lock(mutex_);
+    // Read under the lock: a snapshot of another thread in between would carry what this session's
+    // regions did, under a time after its end.
+    const std::int64_t now = now_ns();
     if (session.end_ns != 0) return;
     snapshot(now);
     session.end_ns = now;
@@ -325,8 +327,8 @@ bool Engine::wait(Session& session, std::int64_t timeout_ns) {
 }
 
 Trace Engine::trace(Session& session) {
-    const std::int64_t now = now_ns();
     const std::lock_guard lock(mutex_);
+    const std::int64_t now = now_ns();
     if (session.trace) return *session.trace;
     if (session.end_ns == 0) snapshot(now);
     Trace trace = materialise(session);
