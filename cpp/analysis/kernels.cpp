@@ -129,6 +129,7 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
     constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
     out.joules.assign(n, kNaN);
     out.std_j.assign(n, kNaN);
+    out.inside_s.assign(n, 0.0);
     std::vector<double> share(n, 0.0);
     if (trace.kernels.empty()) {
         out.spread = "sums";
@@ -143,6 +144,7 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
         for (std::size_t i = 0; i < n; ++i) {
             const double own = static_cast<double>(trace.kernel_cells[out.cells[i]].time_ns) * 1e-9;
             out.joules[i] = sum_s > 0.0 ? busy_j * own / sum_s : 0.0;
+            out.inside_s[i] = own;
         }
     } else {
         out.spread = "timeline";
@@ -191,6 +193,7 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
             const auto cell = place.find(key_of(r));
             if (cell == place.end()) continue;
             running.push({to, virtual_j, cell->second});
+            out.inside_s[cell->second] += (to - from) * 1e-9;
             if (!metered) continue;
             // By ticks: what else shares them is what is not known.
             while (window + 1 < ticks.size() && ticks[window] <= from) ++window;

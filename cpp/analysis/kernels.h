@@ -21,6 +21,9 @@ struct DeviceUse {
     std::vector<std::uint32_t> cells;  // indices into Trace::kernel_cells
     std::vector<double> joules;        // of each
     std::vector<double> std_j;
+    // Seconds that it ran inside the profile, to whose energy its joules belong; with "sums" all of
+    // its time, since where a kernel lies is not known then.
+    std::vector<double> inside_s;
     double busy_s{};  // at least one kernel or copy ran
     double idle_s{};
     double idle_j{};

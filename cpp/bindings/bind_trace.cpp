@@ -133,7 +133,8 @@ py::dict to_python(const Analysis& analysis) {
     for (const DeviceUse& d : analysis.devices) {
         devices.append(py::dict("channel"_a = d.channel, "cell"_a = array_of(d.cells),
                                 "joules"_a = array_of(d.joules), "std_j"_a = array_of(d.std_j),
-                                "busy_s"_a = d.busy_s, "idle_s"_a = d.idle_s, "idle_j"_a = d.idle_j,
+                                "inside_s"_a = array_of(d.inside_s), "busy_s"_a = d.busy_s,
+                                "idle_s"_a = d.idle_s, "idle_j"_a = d.idle_j,
                                 "spread"_a = d.spread));
     }
     return py::dict("channels"_a = channels, "devices"_a = devices, "time_ns"_a = array_of(time_ns),

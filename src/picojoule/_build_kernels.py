@@ -32,6 +32,7 @@ def kernel_table(
         return KernelTable(())
     classes, tracks = trace.kernel_classes, trace.tracks
     energies: dict[int, Estimate] = {}
+    inside: dict[int, float] = {}
     devices = []
     for use in found["devices"]:
         channel = next((c for c in chosen.values() if c.index == use["channel"]), None)
@@ -39,6 +40,7 @@ def kernel_table(
             continue
         for i, joules, std_j in zip(use["cell"], use["joules"], use["std_j"], strict=True):
             energies[int(i)] = _estimate(channel, use["spread"], float(joules), float(std_j))
+        inside.update(zip(use["cell"].tolist(), use["inside_s"].tolist(), strict=True))
         busy_j = math.fsum(use["joules"])
         devices.append(
             Device(
@@ -69,6 +71,7 @@ def kernel_table(
                 least_s=int(cell["least_ns"]) * 1e-9,
                 most_s=int(cell["most_ns"]) * 1e-9,
                 energy=energies.get(i, UNKNOWN),
+                inside_s=inside.get(i, math.nan),
                 flops=0.0 if is_copy else math.nan,
                 bytes=float(count * what["bytes"]) if is_copy else math.nan,
                 flops_source="a copy computes nothing" if is_copy else "",

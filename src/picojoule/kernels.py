@@ -43,6 +43,9 @@ class Kernel:
     flops_source: str = ""
     captured: bool = False  # it ran as part of a graph
     unmatched: bool = False  # its launch was not seen
+    #: Of ``time_s``, what lies inside the profile, as ``energy`` does: a kernel may end after it.
+    #: nan: all of it.
+    inside_s: float = math.nan
 
     @property
     def short_name(self) -> str:
@@ -62,7 +65,12 @@ class Kernel:
     @property
     def watts(self) -> float:
         """Mean power while it ran; nan if unknown."""
-        return self.energy.joules / self.time_s if self.time_s > 0 else math.nan
+        return self.energy.joules / self.powered_s if self.powered_s > 0 else math.nan
+
+    @property
+    def powered_s(self) -> float:
+        """The seconds that ``energy`` belongs to."""
+        return self.time_s if math.isnan(self.inside_s) else self.inside_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +294,7 @@ def merge(group: Sequence[Kernel], name: str) -> Kernel:
         block=same("block", (0, 0, 0)),
         calls=sum(k.calls for k in group),
         time_s=math.fsum(k.time_s for k in group),
+        inside_s=math.fsum(k.powered_s for k in group),
         least_s=min(k.least_s for k in group),
         most_s=max(k.most_s for k in group),
         energy=replace(

@@ -1,7 +1,7 @@
 """GPU kernels, end to end: a scripted CUPTI, beside a scripted NVML and a scripted CUDA.
 
-The three are real shared objects under their real names, found by the loader; the product runs as it
-does on a GPU.
+The three are real shared objects under their real names, found by the loader; the product runs as
+it does on a GPU.
 """
 
 from __future__ import annotations
@@ -181,7 +181,8 @@ def test_nested_profiles_and_late_kernels(gpu):
                 launch("reaches over the end", ms=200)
                 time.sleep(0.01)
             launch("third", ms=1, after_ms=1)
-        say(outer=sorted(k.name for k in outer.kernels), inner=sorted(k.name for k in inner.kernels))
+        names = lambda prof: sorted(k.name for k in prof.kernels)
+        say(outer=names(outer), inner=names(inner))
         """
     )
     assert said.inner == ["reaches over the end", "second"]

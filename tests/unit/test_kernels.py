@@ -60,6 +60,10 @@ def test_only_what_lies_in_the_profile_counts():
     joules = {k.name: k.energy_j for k in profile.kernels}
     assert joules["a"] == pytest.approx(150, rel=1e-3)
     assert joules["b"] == pytest.approx(60, rel=1e-3)
+    # Watts are of the time whose joules they are; the kernel's own time is all of it.
+    assert [k.watts for k in profile.kernels] == pytest.approx([300, 300], rel=1e-3)
+    assert {k.name: k.time_s for k in profile.kernels} == pytest.approx({"a": 1.0, "b": 1.2})
+    assert profile.kernels.by("kernel")[0].watts == pytest.approx(300, rel=1e-3)
 
 
 def test_sums_alone_share_the_busy_time():

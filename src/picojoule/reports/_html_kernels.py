@@ -91,7 +91,7 @@ def _row(row: _kernels.Row, busy: float) -> str:
         ("num mid", k.time_s, units.seconds(k.time_s), ""),
         ("num mid", k.time_s, _kernels.share_of_busy(k, busy), ""),
         ("num", k.energy_j, value, f"<small>{e(doubt)}</small>" if doubt else ""),
-        ("num wide", k.watts, units.power_of(k.energy, k.time_s), ""),
+        ("num wide", k.watts, units.power_of(k.energy, k.powered_s), ""),
         ("num wide", rate, _kernels.flop_rate(k).removesuffix("FLOP/s"), ""),
         ("num wide", gain, _kernels.flop_yield(k).removesuffix("FLOP/J"), ""),
     )

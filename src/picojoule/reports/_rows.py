@@ -84,7 +84,7 @@ def of_kernels(profile: Profile) -> Iterator[dict[str, Any]]:
             "time_s": k.time_s,
             "least_s": k.least_s,
             "most_s": k.most_s,
-            **_energy(k.energy, k.time_s),
+            **_energy(k.energy, k.powered_s),
             "flops": k.flops,
             "bytes": k.bytes,
             "flops_source": k.flops_source,

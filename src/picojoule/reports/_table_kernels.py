@@ -68,7 +68,7 @@ def _cells(row: _kernels.Row, busy: float, rates: bool) -> tuple[Cell, ...]:
         Cell(units.seconds(kernel.time_s)),
         Cell(_kernels.share_of_busy(kernel, busy) if busy > 0 else ""),
         Cell(units.energy(kernel.energy), short=units.energy(kernel.energy, doubt=False)),
-        Cell(units.power_of(kernel.energy, kernel.time_s)),
+        Cell(units.power_of(kernel.energy, kernel.powered_s)),
         # Where no FLOP are known at all, the line about coverage says so, not two columns.
         Cell(_short(_kernels.flop_rate(kernel), "FLOP/s") if rates else ""),
         Cell(_short(_kernels.flop_yield(kernel), "FLOP/J") if rates else ""),
