@@ -21,6 +21,14 @@ using namespace py::literals;
 namespace picojoule {
 namespace {
 
+// Names come from libraries and files of any kind: what is not UTF-8 is shown as such, no error.
+py::str text_of(const std::string& name) {
+    PyObject* text =
+        PyUnicode_DecodeUTF8(name.data(), static_cast<Py_ssize_t>(name.size()), "replace");
+    if (text == nullptr) throw py::error_already_set();
+    return py::reinterpret_steal<py::str>(text);
+}
+
 // Rows of the trace as a read-only structured array that keeps the trace alive: no copy.
 py::dtype record_dtype() {
     // Leaked: a static destructor would run after the interpreter has ended.
@@ -176,7 +184,7 @@ Channel channel_from(const py::dict& d) {
 }
 
 py::dict kernel_class_dict(const KernelClass& k) {
-    return py::dict("kind"_a = to_string(k.kind), "name"_a = k.name,
+    return py::dict("kind"_a = to_string(k.kind), "name"_a = text_of(k.name),
                     "grid"_a = py::make_tuple(k.grid[0], k.grid[1], k.grid[2]),
                     "block"_a = py::make_tuple(k.block[0], k.block[1], k.block[2]),
                     "static_shared"_a = k.static_shared, "dynamic_shared"_a = k.dynamic_shared,
@@ -307,7 +315,7 @@ void bind_trace(py::module_& m) {
             [](const Trace& t) {
                 py::list out;
                 for (const PathNode& p : t.paths) {
-                    out.append(py::make_tuple(p.parent, p.name));
+                    out.append(py::make_tuple(p.parent, text_of(p.name)));
                 }
                 return out;
             },
