@@ -71,8 +71,6 @@ def script(tmp_path):
 
 def start_when_ready(*words, cwd, **more):
     """Start a program under picojoule and wait until it has printed its first line."""
-    # These tests may themselves run under nohup.
-    more.setdefault("preexec_fn", lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
     process = subprocess.Popen(
         [*PICOJOULE, "run", *words],
         cwd=cwd,
