@@ -21,6 +21,7 @@ from picojoule.results import (
 if TYPE_CHECKING:
     from picojoule import _core
 from picojoule._build_kernels import kernel_table
+from picojoule.flops.summary import OP_MARK
 
 #: Of the time in a domain, what may lack readings before its energy is called incomplete.
 _TOLERATED = 0.01
@@ -56,6 +57,10 @@ def build(trace: _core.Trace) -> Profile:
         warnings.append("no meter worked here: energies are unknown; see picojoule doctor")
     environment = _environment(trace)
     paths = _paths(trace.paths)
+    shown = _shown(trace, found, paths)
+    # The profile's own region, and what was open around it, is no news inside the profile.
+    around = _own_region(trace, paths, shown, found)
+    own_path = paths[around[0]] if around else ()
     return Profile(
         name=trace.name,
         begin_ns=trace.begin_ns,
@@ -64,8 +69,9 @@ def build(trace: _core.Trace) -> Profile:
         energy=MappingProxyType(energy),
         counted=counted,
         total=total,
-        regions=_regions(trace, found, chosen, counted, paths),
-        kernels=kernel_table(trace, found, chosen, paths),
+        regions=_regions(trace, found, chosen, counted, paths, shown, around),
+        kernels=kernel_table(trace, found, chosen, paths, own_path),
+        own_path=own_path,
         readings=_readings(trace, found, channels),
         spans=_spans(trace),
         paths=paths,
@@ -80,7 +86,7 @@ def build(trace: _core.Trace) -> Profile:
         ),
         meta=MappingProxyType(
             {
-                **{k: v for k, v in environment.items() if k != "findings"},
+                **{k: v for k, v in environment.items() if k not in ("findings", "work")},
                 "begin_wall_ns": trace.begin_wall_ns,
             }
         ),
@@ -183,18 +189,11 @@ def _regions(
     chosen: Mapping[str, Channel],
     counted: tuple[str, ...],
     paths: tuple[tuple[str, ...], ...],
+    shown: set[int],
+    around: list[int],
 ) -> RegionTable:
     time_ns, enters, exits = found["time_ns"], found["enters"], found["exits"]
     open_at_begin, concurrent = found["open_at_begin"], found["concurrent"]
-    shown = {i for i in range(1, len(paths)) if time_ns[i] or enters[i] or open_at_begin[i]}
-    # A parent that was silent itself still holds its children together.
-    for i in list(shown):
-        parent = trace.paths[i][0]
-        while parent and parent not in shown:
-            shown.add(parent)
-            parent = trace.paths[parent][0]
-    # The profile's own region, and what was open around it, is no news inside the profile.
-    around = _own_region(trace, paths, shown, found)
     children: dict[int, list[int]] = {}
     for i in sorted(shown):
         children.setdefault(trace.paths[i][0], []).append(i)
@@ -235,6 +234,25 @@ def _regions(
     for i in sorted(tops, key=lambda i: -_weight(make(i, ()))):
         walk(i, ())
     return RegionTable(out)
+
+
+def _shown(
+    trace: _core.Trace, found: Mapping[str, Any], paths: tuple[tuple[str, ...], ...]
+) -> set[int]:
+    """The regions that the tree has: those that were open, and what holds them together."""
+    time_ns, enters, open_at_begin = found["time_ns"], found["enters"], found["open_at_begin"]
+    shown = {
+        i
+        for i in range(1, len(paths))
+        if (time_ns[i] or enters[i] or open_at_begin[i]) and not paths[i][-1].startswith(OP_MARK)
+    }
+    # A parent that was silent itself still holds its children together.
+    for i in list(shown):
+        parent = trace.paths[i][0]
+        while parent and parent not in shown:
+            shown.add(parent)
+            parent = trace.paths[parent][0]
+    return shown
 
 
 def _weight(region: Region) -> float:

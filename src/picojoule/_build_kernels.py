@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from picojoule import _core
+from picojoule.flops.work import below
 from picojoule.kernels import Device, Kernel, KernelTable
 from picojoule.results import UNKNOWN, Channel, Estimate
 
@@ -25,6 +26,7 @@ def kernel_table(
     found: Mapping[str, Any],
     chosen: Mapping[str, Channel],
     paths: tuple[tuple[str, ...], ...],
+    own_path: tuple[str, ...] = (),
 ) -> KernelTable:
     """What ran on devices in ``trace``, with the energy of each."""
     cells = trace.kernel_cells
@@ -61,7 +63,7 @@ def kernel_table(
             Kernel(
                 name=what["name"],
                 kind=what["kind"],
-                region=paths[int(cell["path"])],
+                region=below(paths[int(cell["path"])], own_path),
                 domain=where["domain"],
                 stream=int(where["stream"]),
                 grid=tuple(what["grid"]),

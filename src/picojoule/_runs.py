@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from picojoule import _core
+from picojoule.flops.work import below
 from picojoule.kernels import Kernel, KernelTable, no_runs
 
 if TYPE_CHECKING:
@@ -19,15 +20,20 @@ _REPLAYED, _UNMATCHED = 1, 2
 
 
 def profile_of(trace: _core.Trace) -> Profile:
-    """The profile that ``trace`` holds, with its kernels' runs. Pure, as ``_build.build`` is."""
+    """The profile that ``trace`` holds, with its kernels' runs and its FLOPs.
+
+    Pure, as ``_build.build`` is.
+    """
     from picojoule._build import build
+    from picojoule.flops.summary import with_flops
+    from picojoule.flops.work import from_json
 
     profile = build(trace)
-    if not len(trace.kernels) or not len(profile.kernels):
-        return profile
     table = profile.kernels
-    runs = _runs(trace, table, profile.paths)
-    return replace(profile, kernels=KernelTable(tuple(table), table.devices, runs))
+    if len(trace.kernels) and len(table):
+        runs = _runs(trace, table, profile.paths, profile.own_path)
+        profile = replace(profile, kernels=KernelTable(tuple(table), table.devices, runs))
+    return with_flops(profile, from_json((getattr(trace, "environment", None) or {}).get("work")))
 
 
 def load(path: str | os.PathLike[str]) -> Profile:
@@ -45,7 +51,10 @@ def load(path: str | os.PathLike[str]) -> Profile:
 
 
 def _runs(
-    trace: _core.Trace, table: KernelTable, paths: tuple[tuple[str, ...], ...]
+    trace: _core.Trace,
+    table: KernelTable,
+    paths: tuple[tuple[str, ...], ...],
+    own_path: tuple[str, ...],
 ) -> NDArray[Any]:
     """``KernelTable.runs``: each run belongs to the row made of the cell that it was summed in."""
     import numpy as np
@@ -56,7 +65,7 @@ def _runs(
     classes, tracks = trace.kernel_classes, trace.tracks
     place_of: dict[tuple[int, ...], int] = {}
     for cell in trace.kernel_cells:
-        rows = places.get(_key_of_cell(cell, classes, tracks, paths))
+        rows = places.get(_key_of_cell(cell, classes, tracks, paths, own_path))
         if rows:
             # Rows alike in all but their joules (two contexts of one device) come in any order.
             key = tuple(int(cell[n]) for n in ("path", "kernel_class", "track", "flags"))
@@ -93,14 +102,14 @@ def _key_of_row(k: Kernel) -> Any:
     )
 
 
-def _key_of_cell(cell: Any, classes: Any, tracks: Any, paths: Any) -> Any:
+def _key_of_cell(cell: Any, classes: Any, tracks: Any, paths: Any, own_path: Any) -> Any:
     what, where = classes[int(cell["kernel_class"])], tracks[int(cell["track"])]
     flags = int(cell["flags"])
     return (
         (
             what["name"],
             what["kind"],
-            paths[int(cell["path"])],
+            below(paths[int(cell["path"])], own_path),
             where["domain"],
             int(where["stream"]),
             tuple(what["grid"]),

@@ -41,6 +41,12 @@ class Kernel:
     bytes: float = math.nan
     #: How its FLOPs were got; "" if they are not known.
     flops_source: str = ""
+    #: What was computed with: "tensor-bf16", "fp32" ...; "" if several or not known.
+    flops_type: str = ""
+    #: FLOPs that hardware counters saw; ``flops`` is what the mathematics needs.
+    executed_flops: float = math.nan
+    #: The framework's operation that launched it; "" if not known.
+    op: str = ""
     captured: bool = False  # it ran as part of a graph
     unmatched: bool = False  # its launch was not seen
     #: Of ``time_s``, what lies inside the profile, as ``energy`` does: a kernel may end after it.
@@ -170,11 +176,39 @@ class KernelTable(Sequence[Kernel]):
             return math.nan
         return math.fsum(k.time_s for k in ran if not math.isnan(k.flops)) / total
 
+    def with_rows(self, rows: Sequence[Kernel]) -> KernelTable:
+        """This table with another row in each place; rows that have become alike are merged.
+
+        Args:
+            rows: as many as there are, in the same order; nothing that sorts them (energy, time)
+                may differ.
+        """
+        groups: dict[Any, list[int]] = {}
+        for at, k in enumerate(rows):
+            key = (k.name, k.kind, k.region, k.domain, k.stream, k.grid, k.block)
+            groups.setdefault((*key, k.captured, k.unmatched, k.op), []).append(at)
+        if len(groups) == len(rows):
+            return KernelTable(rows, self.devices, self.runs)
+        merged = [
+            merge([rows[at] for at in group], rows[group[0]].name) for group in groups.values()
+        ]
+        order = sorted(range(len(merged)), key=lambda i: _weight(merged[i]), reverse=True)
+        places = {at: i for i, group in enumerate(groups.values()) for at in group}
+        import numpy as np
+
+        new = np.empty(len(rows), dtype="u4")
+        new[[*places]] = np.argsort(order)[[*places.values()]]
+        runs = self.runs.copy()
+        if len(runs):
+            runs["kernel"] = new[runs["kernel"]]
+        return KernelTable([merged[i] for i in order], self.devices, runs)
+
     def by(self, *what: str) -> KernelTable:
         """Merged by ``"kernel"`` (short name), ``"region"``, ``"op"`` or ``"device"``.
 
-        With several of them, by all at once; rows are named after the first. ``"op"`` is the name
-        of the innermost region that launched a kernel, wherever in the tree that region was.
+        With several of them, by all at once; rows are named after the first. ``"op"`` is the
+        framework's operation where it is known, else the name of the innermost region that launched
+        a kernel, wherever in the tree that region was.
 
         Raises:
             ValueError: ``what`` is empty or has none of these.
@@ -195,7 +229,10 @@ class KernelTable(Sequence[Kernel]):
         rows = self._kernels
         numbers: dict[str, NDArray[np.float64]] = {
             name: np.array([getattr(k, name) for k in rows], dtype="f8")
-            for name in ("time_s", "least_s", "most_s", "energy_j", "flops", "bytes")
+            for name in (
+                *("time_s", "least_s", "most_s", "energy_j"),
+                *("flops", "executed_flops", "bytes"),
+            )
         }
         return {
             "name": np.array([k.name for k in rows], dtype=object),
@@ -210,6 +247,8 @@ class KernelTable(Sequence[Kernel]):
             "energy_std_j": np.array([k.energy.std_j for k in rows], dtype="f8"),
             "provenance": np.array([k.energy.provenance for k in rows], dtype=object),
             "flops_source": np.array([k.flops_source for k in rows], dtype=object),
+            "flops_type": np.array([k.flops_type for k in rows], dtype=object),
+            "op": np.array([k.op for k in rows], dtype=object),
         }
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
@@ -252,13 +291,13 @@ def _weight(kernel: Kernel) -> tuple[float, float]:
 _KEYS: dict[str, Callable[[Kernel], Any]] = {
     "kernel": lambda k: (k.short_name, k.kind),
     "region": lambda k: k.region,
-    "op": lambda k: k.region[-1:],
+    "op": lambda k: k.op or k.region[-1:],
     "device": lambda k: k.domain,
 }
 _NAMES: dict[str, Callable[[Kernel], str]] = {
     "kernel": lambda k: k.short_name,
     "region": lambda k: "/".join(k.region) or "(no region)",
-    "op": lambda k: k.region[-1] if k.region else "(no region)",
+    "op": lambda k: k.op or (k.region[-1] if k.region else "(no region)"),
     "device": lambda k: k.domain,
 }
 
@@ -305,6 +344,9 @@ def merge(group: Sequence[Kernel], name: str) -> Kernel:
         ),
         flops=flops,
         bytes=math.fsum(k.bytes for k in group),
+        executed_flops=math.fsum(k.executed_flops for k in group),
+        flops_type=same("flops_type", ""),
+        op=same("op", ""),
         flops_source=same("flops_source", "several") if not math.isnan(flops) else "",
         captured=any(k.captured for k in group),
         unmatched=any(k.unmatched for k in group),

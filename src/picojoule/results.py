@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from picojoule.flops.summary import Flops
     from picojoule.kernels import KernelTable
 
 #: How a number was got, most trustworthy first.
@@ -241,6 +242,12 @@ def _no_kernels() -> KernelTable:
     return KernelTable(())
 
 
+def _no_flops() -> Flops:
+    from picojoule.flops.summary import Flops
+
+    return Flops()
+
+
 @dataclass(frozen=True)
 class Profile:
     """What one measurement found.
@@ -268,6 +275,10 @@ class Profile:
             ("works", "refused", "absent"), ``subject``, ``why``, ``remedy``.
         kernels: what ran on devices, by the region that launched it; empty where no timeline was
             recorded.
+        flops: FLOPs and bytes, how they were got, and for how much of the time and energy they are
+            known.
+        own_path: names of the profile's own region and of those around it, which the paths of
+            ``regions`` and ``kernels`` leave out.
     """
 
     name: str
@@ -288,6 +299,8 @@ class Profile:
     warnings: tuple[str, ...] = ()
     findings: tuple[Mapping[str, str], ...] = ()
     kernels: KernelTable = field(default_factory=_no_kernels)
+    flops: Flops = field(default_factory=_no_flops)
+    own_path: tuple[str, ...] = ()
 
     @property
     def duration_s(self) -> float:
