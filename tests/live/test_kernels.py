@@ -43,7 +43,8 @@ KEPT = {}  # a kernel's name stays where it is, as in a loaded module
 
 def launch(name, ms=1.0, after_ms=0.0, stream=7, kind=10, call=307, domain=1, node=0, corr=0):
     now = cupti.fake_cupti_now() + int(after_ms * 1e6)
-    one = Launch(kind=kind, call=call, domain=domain, correlation=corr, name=KEPT.setdefault(name, name.encode()),
+    text = KEPT.setdefault(name, name.encode())
+    one = Launch(kind=kind, call=call, domain=domain, correlation=corr, name=text,
                  device=0, context=1, stream=stream, grid=(8, 1, 1), block=(128, 1, 1),
                  bytes=4096 if kind != 10 else 0, start=now, end=now + int(ms * 1e6),
                  graph_node=node)
