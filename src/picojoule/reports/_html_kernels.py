@@ -63,7 +63,7 @@ def section(profile: Profile, color: Mapping[str, int]) -> str:
         f"{domain}: no meter covered it; joules and busy time are unknown."
         for domain in _kernels.unmetered(table)
     ]
-    if words := _kernels.coverage(table):
+    if not profile.flops and (words := _kernels.coverage(table)):
         notes.append(f"{words}.")
     notes += [f"Joules of kernels: {words}." for words in _kernels.basis(table)]
     return (

@@ -51,7 +51,7 @@ def block(
         say(_kernels.device(device))
     for domain in _kernels.unmetered(table):
         say(f"{domain}: no meter covered it; joules and busy time are unknown")
-    if words := _kernels.coverage(table):
+    if not profile.flops and (words := _kernels.coverage(table)):
         say(words)
     for words in _kernels.basis(table):
         say(f"joules of kernels: {words}")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from picojoule.reports import _facts, _html_kernels, _plot, _roofline, _svg, _write, units
+from picojoule.reports import _facts, _flops, _html_kernels, _plot, _roofline, _svg, _write, units
 from picojoule.reports._markup import badge as _badge
 from picojoule.reports._markup import e as _e
 from picojoule.reports._markup import number as _number
@@ -70,6 +70,7 @@ def render(profile: Profile, peaks: _roofline.Peaks | None = None) -> str:
         _timeline(profile),
         _regions(profile),
         _html_kernels.section(profile, _color_index(profile)),
+        _work(profile),
         _roofline.section(profile, peaks),
         _domains(profile),
         _about(profile),
@@ -375,6 +376,17 @@ def _bar(region: Region, profile: Profile, top: float, color: dict[str, int]) ->
     return (
         f'<svg class="iv" role="img" aria-label="{_e(words)}" height="15">'
         f"<title>{_e(words)}</title>{''.join(parts)}</svg>"
+    )
+
+
+def _work(profile: Profile) -> str:
+    lines = _flops.lines(profile)
+    if not lines:
+        return ""
+    return (
+        '<section id="work"><div class="title"><h2>FLOPs and bytes</h2></div>'
+        + "".join(f'<p class="note">{_e(words[:1].upper() + words[1:])}.</p>' for words in lines)
+        + "</section>"
     )
 
 

@@ -7,7 +7,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from picojoule.reports import _facts, units
+from picojoule.reports import _facts, _flops, units
 
 if TYPE_CHECKING:
     from picojoule.kernels import Device, Kernel
@@ -46,6 +46,7 @@ def to_dict(profile: Profile, *, series: bool = False) -> dict[str, Any]:
         },
         "regions": [_region(r) for r in profile.regions],
         "kernels": [_kernel(k) for k in profile.kernels],
+        "flops": _flops.facts(profile),
         "devices": [_device(d) for d in profile.kernels.devices],
         "channels": [dataclasses.asdict(c) for c in profile.channels],
         "gaps": [dataclasses.asdict(g) for g in profile.gaps],
@@ -111,7 +112,8 @@ def _kernel(kernel: Kernel) -> dict[str, Any]:
     fields = (
         *("name", "short_name", "kind", "region", "domain", "stream", "grid", "block"),
         *("calls", "time_s", "least_s", "most_s", "watts"),
-        *("flops", "bytes", "flops_source", "captured", "unmatched"),
+        *("flops", "executed_flops", "bytes", "flops_source", "flops_type", "op"),
+        *("captured", "unmatched"),
     )
     return {**{name: getattr(kernel, name) for name in fields}, "energy": estimate(kernel.energy)}
 

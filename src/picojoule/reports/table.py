@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from picojoule.reports import _facts, _kernels, _table_kernels, units
+from picojoule.reports import _facts, _flops, _kernels, _table_kernels, units
 from picojoule.reports._layout import LEAST_WIDTH, Cell, Column, Screen, lay_out
 from picojoule.reports._text import cells, clean
 
@@ -66,6 +66,7 @@ def render(
         _domains(profile, screen),
         _regions(profile, screen, limit),
         _table_kernels.block(profile, screen, by, sort, top),
+        _work(profile, screen),
         _remarks(profile, screen),
     ]
     return "\n\n".join("\n".join(b) for b in blocks if b) + "\n"
@@ -111,6 +112,10 @@ def _warnings(profile: Profile, screen: Screen) -> list[str]:
         lines = screen.prose(f"warning: {clean(warning)}", hang="  ")
         out += [screen(line, "warning") for line in lines]
     return out
+
+
+def _work(profile: Profile, screen: Screen) -> list[str]:
+    return [line for words in _flops.lines(profile) for line in screen.prose(words, hang="  ")]
 
 
 def _domains(profile: Profile, screen: Screen) -> list[str]:
