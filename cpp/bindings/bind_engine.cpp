@@ -7,6 +7,7 @@
 #include "bindings/bind.h"
 #include "bindings/regions_py.h"
 #include "recorder/engine.h"
+#include "recorder/regions.h"
 
 namespace py = pybind11;
 using namespace py::literals;
@@ -125,6 +126,15 @@ void bind_engine(py::module_& m) {
     m.def("begin", &begin, "name"_a, "sources"_a, "rate_hz"_a, "journal"_a, "meta"_a,
           "kernels"_a = "off", without_gil(),
           "Begin a session. ValueError: unknown meter; RuntimeError: it does not work here.");
+    m.def(
+        "current_path",
+        [] {
+            const auto names = RegionStore::instance().paths().names(path_of_launch());
+            py::tuple out(names.size());
+            for (std::size_t i = 0; i < names.size(); ++i) out[i] = text_of(names[i]);
+            return out;
+        },
+        "Names of the regions that work done now by this thread belongs to, outermost first.");
     m.def(
         "findings",
         [] {

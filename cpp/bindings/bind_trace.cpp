@@ -21,14 +21,6 @@ using namespace py::literals;
 namespace picojoule {
 namespace {
 
-// Names come from libraries and files of any kind: what is not UTF-8 is shown as such, no error.
-py::str text_of(const std::string& name) {
-    PyObject* text =
-        PyUnicode_DecodeUTF8(name.data(), static_cast<Py_ssize_t>(name.size()), "replace");
-    if (text == nullptr) throw py::error_already_set();
-    return py::reinterpret_steal<py::str>(text);
-}
-
 // Rows of the trace as a read-only structured array that keeps the trace alive: no copy.
 py::dtype record_dtype() {
     // Leaked: a static destructor would run after the interpreter has ended.

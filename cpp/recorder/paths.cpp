@@ -1,5 +1,7 @@
 #include "recorder/paths.h"
 
+#include <algorithm>
+
 namespace picojoule {
 
 PathId PathTable::intern(PathId parent, std::string_view name) {
@@ -33,6 +35,15 @@ std::vector<PathNode> PathTable::nodes_from(std::size_t first) const {
 std::string PathTable::name(PathId id) const {
     const std::lock_guard lock(mutex_);
     return id < nodes_.size() ? nodes_[id].name : std::string();
+}
+
+std::vector<std::string> PathTable::names(PathId id) const {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::string> out;
+    if (id >= nodes_.size()) return out;
+    for (PathId p = id; p != kRootPath; p = nodes_[p].parent) out.push_back(nodes_[p].name);
+    std::reverse(out.begin(), out.end());
+    return out;
 }
 
 }  // namespace picojoule

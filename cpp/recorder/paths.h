@@ -32,6 +32,8 @@ class PathTable {
     // The nodes from `first` on, in order of id.
     [[nodiscard]] std::vector<PathNode> nodes_from(std::size_t first) const;
     [[nodiscard]] std::string name(PathId id) const;
+    // Names from the outermost inwards; empty for the root and for an unknown id.
+    [[nodiscard]] std::vector<std::string> names(PathId id) const;
 
     // How many ids there are; every id given out before the call is below it.
     [[nodiscard]] std::size_t size() const noexcept {

@@ -21,7 +21,7 @@ from picojoule.results import (
 if TYPE_CHECKING:
     from picojoule import _core
 from picojoule._build_kernels import kernel_table
-from picojoule.flops.summary import OP_MARK
+from picojoule.flops.work import OP_MARK
 
 #: Of the time in a domain, what may lack readings before its energy is called incomplete.
 _TOLERATED = 0.01

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from picojoule.flops.cost import Cost
-from picojoule.flops.work import KernelCost, Path, Window, Work, below, total
+from picojoule.flops.work import OP_MARK, KernelCost, Path, Window, Work, below, total
 
 if TYPE_CHECKING:
     from picojoule.kernels import Kernel
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 #: Sources that looked at what the hardware did; all others say what the mathematics needs.
 COUNTED = ("counter",)
-#: A name that stands for a kernel's op: the path node below the region, made while ops are counted.
-OP_MARK = "\x1fop:"
 
 
 @dataclass(frozen=True, slots=True)

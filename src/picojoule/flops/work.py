@@ -17,6 +17,9 @@ from picojoule.flops.cost import Cost
 
 #: Version of the JSON form; another one is left alone and said so.
 VERSION = 1
+#: Begins the name of a path node that stands for an op: made below its region while ops are looked
+#: at, so that the kernels which it launches are known as its own.
+OP_MARK = "\x1fop:"
 
 Path = tuple[str, ...]
 Shape = tuple[int, int, int]

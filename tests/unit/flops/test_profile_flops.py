@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from picojoule._runs import profile_of
 from picojoule.flops.cost import Cost
-from picojoule.flops.summary import OP_MARK
-from picojoule.flops.work import KernelCost, OpRow, Window, Work, from_json, to_json
+from picojoule.flops.work import OP_MARK, KernelCost, OpRow, Window, Work, from_json, to_json
 
 S = 1_000_000_000
 MM = Cost(2000.0, 300.0, "fp32", "aten", "matmul")

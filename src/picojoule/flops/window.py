@@ -1,0 +1,136 @@
+"""``pj.count_flops``: a short stretch in which every operation is looked at."""
+
+from __future__ import annotations
+
+import collections
+import sys
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from picojoule import _core
+from picojoule.errors import UsageError
+from picojoule.flops.work import OP_MARK, OpRow, Path, Window
+
+if TYPE_CHECKING:
+    from picojoule.flops.torch_ops import OpCounter
+
+#: Windows that this process remembers for its profiles; a program needs a handful.
+_MOST_WINDOWS = 256
+_windows: collections.deque[Window] = collections.deque(maxlen=_MOST_WINDOWS)
+_lock = threading.Lock()
+
+
+class count_flops:  # noqa: N801 - a verb to its users: `with pj.count_flops():`
+    """Look at every PyTorch operation in a block: its FLOPs, its bytes, its region.
+
+    Meant for one or two steps of a warm-up. Each signature (operation, shapes, dtypes) is costed
+    once; every profile that is open then takes the cost of its regions' calls, and on a GPU of its
+    kernels' launches, from here and multiplies by what it sees later. Looking costs tens of
+    microseconds an operation; after the block nothing stays installed.
+
+    >>> with pj.profile() as prof:                                  # doctest: +SKIP
+    ...     for i, batch in enumerate(loader):
+    ...         with pj.region("step"):
+    ...             if i == 3:
+    ...                 with pj.count_flops():
+    ...                     step(batch)
+    ...             else:
+    ...                 step(batch)
+
+    Raises:
+        MissingExtraError: PyTorch is not installed.
+        UsageError: entered a second time.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is looked at before the block is entered."""
+        self._session: _core.Session | None = None
+        self._counter: OpCounter | None = None
+        self._window: Window | None = None
+
+    def __enter__(self) -> Self:
+        """Begin to look."""
+        if self._session is not None:
+            raise UsageError("a count_flops() is good for one block; make another")
+        from picojoule.flops.torch_ops import OpCounter
+
+        # A session without meters counts how often each region is entered meanwhile.
+        self._session = _core.begin("", [], 0.0, "", [], "off")
+        traced = _core.tracer_status()["mode"] in ("single", "shared")
+        self._counter = OpCounter(path=_core.current_path, around=_mark if traced else None)
+        self._counter.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop; what was seen is kept, whatever ended the block."""
+        assert self._counter is not None
+        assert self._session is not None
+        try:
+            self._counter.__exit__(kind, error, traceback)
+        finally:
+            self._session.end()
+        rows = tuple(
+            OpRow(r.op, r.signature, tuple(r.path), r.calls, r.cost) for r in self._counter.rows
+        )
+        trace = self._session.trace()
+        self._window = Window(
+            begin_ns=trace.begin_ns,
+            end_ns=trace.end_ns,
+            rows=rows,
+            calls=_calls(trace),
+            notes=tuple(self._counter.notes),
+        )
+        with _lock:
+            _windows.append(self._window)
+
+    @property
+    def window(self) -> Window:
+        """What was seen.
+
+        Raises:
+            UsageError: the block was not left yet.
+        """
+        if self._window is None:
+            raise UsageError("the block is still open")
+        return self._window
+
+    @property
+    def flops(self) -> float:
+        """FLOPs of all operations in the block; nan if one of them is not known."""
+        import math
+
+        return math.fsum(r.cost.flops * r.calls for r in self.window.rows)
+
+
+def windows_within(begin_ns: int, end_ns: int) -> Sequence[Window]:
+    """Windows of this process that lie in a stretch of time."""
+    with _lock:
+        return [w for w in _windows if w.begin_ns >= begin_ns and w.end_ns <= end_ns]
+
+
+def torch_is_loaded() -> bool:
+    """Whether the program uses PyTorch; it is never loaded for its own sake."""
+    return "torch" in sys.modules
+
+
+def _mark(op: str, signature: str) -> _core.region:
+    return _core.region(f"{OP_MARK}{op}|{signature}")
+
+
+def _calls(trace: _core.Trace) -> dict[Path, int]:
+    names: list[Path] = [()]
+    for parent, name in trace.paths[1:]:
+        names.append((*names[parent], name))
+    enters = trace.analyse()["enters"]
+    return {
+        path: int(n)
+        for path, n in zip(names, enters, strict=True)
+        if n and path and not path[-1].startswith(OP_MARK)
+    }
