@@ -38,6 +38,8 @@ if TYPE_CHECKING:
         TruncatedTraceError,
         UsageError,
     )
+    from picojoule.flops.kernel_cost import kernel_cost
+    from picojoule.flops.window import count_flops
     from picojoule.kernels import Device, Kernel, KernelTable
     from picojoule.results import Channel, Estimate, Gap, PowerSeries, Profile, Region, RegionTable
 
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 _LAZY = {
     "load": "picojoule._runs",
     "doctor": "picojoule._doctor",
+    "count_flops": "picojoule.flops.window",
+    "kernel_cost": "picojoule.flops.kernel_cost",
     **dict.fromkeys(
         ("Channel", "Estimate", "Gap", "PowerSeries", "Profile", "Region", "RegionTable"),
         "picojoule.results",
@@ -87,7 +91,9 @@ __all__ = [
     "TruncatedTraceError",
     "UsageError",
     "__version__",
+    "count_flops",
     "doctor",
+    "kernel_cost",
     "load",
     "profile",
     "region",

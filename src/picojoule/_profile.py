@@ -19,6 +19,7 @@ from picojoule.errors import NoMeterError, NotFinishedError, UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from picojoule.flops.summary import Flops
     from picojoule.kernels import KernelTable
     from picojoule.results import Estimate, Profile, RegionTable
 
@@ -228,7 +229,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         if self._result is None:
             from picojoule._runs import profile_of
 
-            self._result = profile_of(session.trace())
+            self._result = profile_of(_recorded(session))
         return self._result
 
     def snapshot(self) -> Profile:
@@ -241,7 +242,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             raise NotFinishedError("nothing was measured yet: this profile was never entered")
         from picojoule._runs import profile_of
 
-        return profile_of(self._session.trace())
+        return profile_of(_recorded(self._session))
 
     def _finish_output(self) -> None:
         """Turn the journal into the finished trace; once."""
@@ -254,7 +255,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         from picojoule._runs import profile_of
 
         trouble = self._session.flush(_CLOSING_S)
-        trace = self._session.trace()
+        trace = _recorded(self._session)
         self._result = profile_of(trace)
         words = _trace.finish(self._output, trace, trouble)
         if words:
@@ -273,7 +274,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
 
         _ = self.result  # waits for the closing tick
         assert self._session is not None
-        _trace.save(path, self._session.trace())
+        _trace.save(path, _recorded(self._session))
 
     @property
     def energy_j(self) -> float:
@@ -306,6 +307,11 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
     def kernels(self) -> KernelTable:
         """What ran on devices, by the region that launched it; see ``picojoule.kernels``."""
         return self.result.kernels
+
+    @property
+    def flops(self) -> Flops:
+        """FLOPs and bytes, as far as they are known: see ``pj.count_flops``, ``pj.kernel_cost``."""
+        return self.result.flops
 
     @property
     def readings(self) -> NDArray[Any]:
@@ -369,6 +375,18 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
 
 
 _KERNELS = ("all", "sums", "overlay", "off")
+
+
+def _recorded(session: _core.Session) -> _core.Trace:
+    """What was recorded, with what this process knows of the work that it did."""
+    trace = session.trace()
+    if "picojoule.flops" in sys.modules or "torch._inductor" in sys.modules:
+        from picojoule.flops.collect import environment_with_work
+
+        environment = environment_with_work(trace)
+        if environment is not None:
+            trace.environment = environment
+    return trace
 
 
 def _check_kernels(kernels: object) -> str:

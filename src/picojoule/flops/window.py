@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import collections
-import sys
+import math
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from picojoule import _core
 from picojoule.errors import UsageError
+from picojoule.flops import triton_meta
+from picojoule.flops.cost import Cost
 from picojoule.flops.work import OP_MARK, OpRow, Path, Window
 
 if TYPE_CHECKING:
@@ -48,6 +51,8 @@ class count_flops:  # noqa: N801 - a verb to its users: `with pj.count_flops():`
         """Nothing is looked at before the block is entered."""
         self._session: _core.Session | None = None
         self._counter: OpCounter | None = None
+        self._triton: dict[tuple[str, Path], list[Cost]] = {}
+        self._undo = ExitStack()
         self._window: Window | None = None
 
     def __enter__(self) -> Self:
@@ -58,9 +63,13 @@ class count_flops:  # noqa: N801 - a verb to its users: `with pj.count_flops():`
 
         # A session without meters counts how often each region is entered meanwhile.
         self._session = _core.begin("", [], 0.0, "", [], "off")
-        traced = _core.tracer_status()["mode"] in ("single", "shared")
-        self._counter = OpCounter(path=_core.current_path, around=_mark if traced else None)
-        self._counter.__enter__()
+        with ExitStack() as undo:
+            undo.callback(self._session.end)
+            traced = _core.tracer_status()["mode"] in ("single", "shared")
+            counter = OpCounter(path=_region, around=_mark if traced else None)
+            undo.enter_context(triton_meta.looking(self._told, lambda name: _mark(name, "")))
+            self._counter = undo.enter_context(counter)
+            self._undo = undo.pop_all()
         return self
 
     def __exit__(
@@ -72,23 +81,23 @@ class count_flops:  # noqa: N801 - a verb to its users: `with pj.count_flops():`
         """Stop; what was seen is kept, whatever ended the block."""
         assert self._counter is not None
         assert self._session is not None
-        try:
-            self._counter.__exit__(kind, error, traceback)
-        finally:
-            self._session.end()
-        rows = tuple(
-            OpRow(r.op, r.signature, tuple(r.path), r.calls, r.cost) for r in self._counter.rows
-        )
+        self._undo.close()
+        rows = [OpRow(r.op, r.signature, r.path, r.calls, r.cost) for r in self._counter.rows]
+        for (name, path), costs in self._triton.items():
+            rows.append(OpRow(name, "", path, len(costs), _mean(costs)))
         trace = self._session.trace()
         self._window = Window(
             begin_ns=trace.begin_ns,
             end_ns=trace.end_ns,
-            rows=rows,
+            rows=tuple(rows),
             calls=_calls(trace),
             notes=tuple(self._counter.notes),
         )
         with _lock:
             _windows.append(self._window)
+
+    def _told(self, name: str, cost: Cost) -> None:
+        self._triton.setdefault((name, _region()), []).append(cost)
 
     @property
     def window(self) -> Window:
@@ -104,8 +113,6 @@ class count_flops:  # noqa: N801 - a verb to its users: `with pj.count_flops():`
     @property
     def flops(self) -> float:
         """FLOPs of all operations in the block; nan if one of them is not known."""
-        import math
-
         return math.fsum(r.cost.flops * r.calls for r in self.window.rows)
 
 
@@ -115,9 +122,22 @@ def windows_within(begin_ns: int, end_ns: int) -> Sequence[Window]:
         return [w for w in _windows if w.begin_ns >= begin_ns and w.end_ns <= end_ns]
 
 
-def torch_is_loaded() -> bool:
-    """Whether the program uses PyTorch; it is never loaded for its own sake."""
-    return "torch" in sys.modules
+def _region() -> Path:
+    """The region that runs now, without ops that are being looked at."""
+    path = _core.current_path()
+    return tuple(name for name in path if not name.startswith(OP_MARK))
+
+
+def _mean(costs: Sequence[Cost]) -> Cost:
+    """The cost of a call, from calls that may differ in size."""
+    return Cost(
+        flops=math.fsum(c.flops for c in costs) / len(costs),
+        bytes=math.fsum(c.bytes for c in costs) / len(costs),
+        type=costs[0].type,
+        source=costs[0].source,
+        kind=costs[0].kind,
+        note=costs[0].note,
+    )
 
 
 def _mark(op: str, signature: str) -> _core.region:
