@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -307,11 +308,13 @@ class SomePeaks:
     bytes_per_s = 2e12
 
     def flops_per_s(self, type):
-        return {"fp32": 60e12, "bf16": 900e12}.get(type, math.nan)
+        return {"fp32": 60e12, "tensor-bf16": 900e12}.get(type, math.nan)
 
 
 def test_roofline_has_only_what_is_known():
-    page = Page(html.render(profiles.kernels()))
+    plain = profiles.kernels()
+    unheard_of = dataclasses.replace(plain.channels[0], device="board that nobody knows")
+    page = Page(html.render(dataclasses.replace(plain, channels=(unheard_of,))))
     dots = [a for t, a in page.elements if t == "circle"]
     assert len(dots) == 3
     assert "3 of 5 kernels; of the others FLOP or bytes are unknown." in page.text
@@ -323,7 +326,7 @@ def test_roofline_has_only_what_is_known():
 def test_roofline_with_ceilings():
     page = Page(html.render(profiles.kernels(), SomePeaks()))
     assert len([a for t, a in page.elements if a.get("class") == "ceiling"]) == 3
-    assert "bf16 900 TFLOP/s" in page.text and "fp64" not in page.text
+    assert "tensor-bf16 900 TFLOP/s" in page.text and "fp64" not in page.text
     assert "No ceilings" not in page.text
 
 

@@ -34,6 +34,8 @@ def lines(profile: Profile) -> list[str]:
         out.append(f"model FLOPs: {units.quantity(known.model, 'FLOP')}{by}{_types(profile)}")
         if rates := _rates(profile, known.model):
             out.append(f"that is {rates}")
+        if share := _utilisation(profile):
+            out.append(share)
     if not math.isnan(known.executed):
         out.append(
             f"executed FLOPs: {units.quantity(known.executed, 'FLOP')}, counted by the hardware "
@@ -103,6 +105,24 @@ def _rates(profile: Profile, flops: float) -> str:
     if known.coverage_energy > 0 and whole_j > 0:
         out.append(units.quantity(flops / (known.coverage_energy * whole_j), "FLOP/J"))
     return ", ".join(out)
+
+
+def _utilisation(profile: Profile) -> str:
+    """Model FLOPs utilisation, where the device and its peak are known."""
+    from picojoule.flops.peaks import mfu, peaks_of_profile
+
+    peaks = peaks_of_profile(profile)
+    by_type = profile.flops.by_type
+    if peaks is None or not by_type:
+        return ""
+    most = max(by_type, key=lambda name: by_type[name])
+    share = mfu(by_type[most], profile.duration_s, peaks, most)
+    if math.isnan(share):
+        return ""
+    return (
+        f"MFU {units.percent(share)}: of the dense {most} peak of {peaks.device}, "
+        f"{units.quantity(peaks.flops_per_s(most), 'FLOP/s')} by its data sheet, over all the time"
+    )
 
 
 def _covers(profile: Profile) -> str:

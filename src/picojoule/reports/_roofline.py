@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from picojoule.results import Profile
 
 #: Types of arithmetic whose ceilings are asked for.
-TYPES = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8")
+TYPES = ("fp64", "fp32", "tensor-tf32", "tensor-fp16", "tensor-bf16", "tensor-fp8")
 _MOST_POINTS = 300
 _NAMED = 5
 _WIDTH, _HEIGHT = 640, 300
@@ -66,7 +66,7 @@ def section(profile: Profile, peaks: Peaks | None) -> str:
         if peaks is None:
             notes.append("No ceilings: what the device can do at most is not known here.")
         notes.append("The larger a dot, the more time. Dots are means over all runs of a kernel.")
-    plot = _draw(found[:_MOST_POINTS], _ceilings(peaks)) if found else ""
+    plot = _draw(found[:_MOST_POINTS], peaks) if found else ""
     return (
         '<section id="roofline"><div class="title"><h2>Roofline</h2></div>'
         + (f'<div class="scroll">{plot}</div>' if plot else "")
@@ -87,8 +87,19 @@ def _ceilings(peaks: Peaks | None) -> tuple[float, list[tuple[str, float]]]:
     )
 
 
-def _draw(points: Sequence[Kernel], ceilings: tuple[float, list[tuple[str, float]]]) -> str:
-    slope, tops = ceilings
+def _of_attainable(kernel: Kernel, peaks: Peaks | None) -> str:
+    """How much of what the roof allows a kernel reached; "" where the roof is not known."""
+    top = peaks.flops_per_s(kernel.flops_type) if peaks is not None else math.nan
+    slope = kernel.flops / kernel.bytes * peaks.bytes_per_s if peaks is not None else math.nan
+    if math.isnan(top) or math.isnan(slope):
+        return ""
+    share = kernel.flops / kernel.time_s / min(top, slope)
+    bound = "arithmetic" if top <= slope else "memory"
+    return f", {units.percent(share)} of attainable ({bound} bound, {kernel.flops_type})"
+
+
+def _draw(points: Sequence[Kernel], peaks: Peaks | None) -> str:
+    slope, tops = _ceilings(peaks)
     xs = [k.flops / k.bytes for k in points]
     ys = [k.flops / k.time_s for k in points]
     knees = [top / slope for _, top in tops if slope > 0]
@@ -140,7 +151,7 @@ def _draw(points: Sequence[Kernel], ceilings: tuple[float, list[tuple[str, float
         words = (
             f"{clean(k.name)}, {'/'.join(clean(n) for n in k.region) or 'no region'}: "
             f"{units.quantity(at_y, 'FLOP/s')}, {at_x:.3g} FLOP/byte, {units.seconds(k.time_s)}, "
-            f"{units.energy(k.energy)}"
+            f"{units.energy(k.energy)}{_of_attainable(k, peaks)}"
         )
         out.append(
             f'<circle class="dot c0" cx="{x(at_x):.1f}" cy="{y(at_y):.1f}" r="{radius:.1f}">'

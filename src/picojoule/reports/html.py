@@ -50,8 +50,13 @@ def render(profile: Profile, peaks: _roofline.Peaks | None = None) -> str:
 
     Args:
         profile: what a measurement found.
-        peaks: what the device can do at most, for the ceilings of the roofline; None draws none.
+        peaks: what the device can do at most, for the ceilings of the roofline; None is what its
+            data sheet says, if it is known.
     """
+    if peaks is None:
+        from picojoule.flops.peaks import peaks_of_profile
+
+        peaks = peaks_of_profile(profile)
     style, script = _asset("report.css"), _asset("report.js")
     policy = "; ".join(
         (
