@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         TruncatedTraceError,
         UsageError,
     )
+    from picojoule.flops.jax_ import count_jax
     from picojoule.flops.kernel_cost import kernel_cost
     from picojoule.flops.window import count_flops
     from picojoule.kernels import Device, Kernel, KernelTable
@@ -48,6 +49,7 @@ _LAZY = {
     "load": "picojoule._runs",
     "doctor": "picojoule._doctor",
     "count_flops": "picojoule.flops.window",
+    "count_jax": "picojoule.flops.jax_",
     "kernel_cost": "picojoule.flops.kernel_cost",
     **dict.fromkeys(
         ("Channel", "Estimate", "Gap", "PowerSeries", "Profile", "Region", "RegionTable"),
@@ -92,6 +94,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "count_flops",
+    "count_jax",
     "doctor",
     "kernel_cost",
     "load",

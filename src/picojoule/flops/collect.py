@@ -15,7 +15,10 @@ def environment_with_work(trace: _core.Trace) -> dict[str, Any] | None:
 
     Costs next to nothing where nobody has asked for FLOPs: what was not imported knows nothing.
     """
-    asked = ("picojoule.flops.window", "picojoule.flops.kernel_cost", "torch._inductor.codecache")
+    asked = (
+        *("picojoule.flops.window", "picojoule.flops.kernel_cost", "picojoule.flops.jax_"),
+        "torch._inductor.codecache",
+    )
     if not any(name in sys.modules for name in asked):
         return None
     work = work_of(trace)
@@ -31,8 +34,8 @@ def work_of(trace: _core.Trace) -> Work:
     """Windows inside the trace, and costs of the kernels that it has."""
     from picojoule.flops.work import KernelCost, Work
 
-    window, told = (
-        sys.modules.get(f"picojoule.flops.{name}") for name in ("window", "kernel_cost")
+    window, told, jax = (
+        sys.modules.get(f"picojoule.flops.{name}") for name in ("window", "kernel_cost", "jax_")
     )
     end_ns = trace.end_ns or sys.maxsize
     windows = tuple(window.windows_within(trace.begin_ns, end_ns)) if window else ()
@@ -44,6 +47,8 @@ def work_of(trace: _core.Trace) -> Work:
             from picojoule.flops import inductor
 
             kernels += [k for k in inductor.costs() if k.name in names]
+        if jax:
+            kernels += jax.kernel_costs(names)
         for c in classes if told else ():
             grid, block = tuple(c["grid"]), tuple(c["block"])
             cost = told.cost_of(c["name"], grid, block) if told else None

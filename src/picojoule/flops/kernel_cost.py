@@ -24,8 +24,11 @@ _told: list[kernel_cost] = []
 class kernel_cost:  # noqa: N801 - said as a sentence: pj.kernel_cost("my_kernel", flops=...)
     """Say what one launch of the kernels whose name matches ``pattern`` costs.
 
-    >>> pj.kernel_cost(r"^saxpy", flops=lambda grid, block: 2 * grid[0] * block[0],  # doctest: +SKIP
-    ...                bytes=lambda grid, block: 12 * grid[0] * block[0], type="fp32")
+    >>> pj.kernel_cost(                                              # doctest: +SKIP
+    ...     r"^saxpy", type="fp32",
+    ...     flops=lambda grid, block: 2 * grid[0] * block[0],
+    ...     bytes=lambda grid, block: 12 * grid[0] * block[0],
+    ... )
 
     Holds from now on for every profile that ends; as a context manager, or with ``remove()``, for a
     while. Of several that match, the one said last counts.
