@@ -1,5 +1,5 @@
-// What NVTX 3 and a tool say to each other: own declarations, held against NVIDIA's headers by
-// tests/native/nvtx_abi_check.cpp where those are installed.
+// What NVTX 3 and a tool say to each other: own declarations, which tests/unit/test_nvtx.py holds
+// against NVIDIA's headers where those are installed.
 //
 // NVTX is header-only. Each library that uses it has an instance of its own; at its first call the
 // instance loads the library that NVTX_INJECTION64_PATH names and calls InitializeInjectionNvtx2 in

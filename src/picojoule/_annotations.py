@@ -7,6 +7,7 @@ wants annotations is open and only if torch was imported before it.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import threading
@@ -51,8 +52,7 @@ def end() -> None:
 
 
 class _RecordFunction:
-    """The patch of ``torch.autograd.profiler.record_function``, put on by the first, off by the
-    last.
+    """The patch of ``record_function``: put on by the first who wants it, taken off by the last.
 
     ``__exit__`` stays patched until the regions that were opened are closed, else those of ranges
     that outlive the profile would stay open.
@@ -106,7 +106,7 @@ class _RecordFunction:
             del self._patched[name]
 
     def _entering(self, before: Any) -> Any:
-        def __enter__(range_: Any) -> Any:
+        def enter(range_: Any) -> Any:
             if self._users and isinstance(range_.name, str):
                 region = _core.region(range_.name)
                 region.__enter__()
@@ -115,10 +115,10 @@ class _RecordFunction:
                     self._open += 1
             return before(range_)
 
-        return _like(before, __enter__)
+        return functools.wraps(before)(enter)
 
     def _exiting(self, before: Any) -> Any:
-        def __exit__(range_: Any, *error: Any) -> Any:
+        def leave(range_: Any, *error: Any) -> Any:
             try:
                 return before(range_, *error)
             finally:
@@ -129,13 +129,7 @@ class _RecordFunction:
                         self._open -= 1
                         self._restore_what_is_done()
 
-        return _like(before, __exit__)
-
-
-def _like(before: Any, ours: Any) -> Any:
-    import functools
-
-    return functools.wraps(before)(ours)
+        return functools.wraps(before)(leave)
 
 
 _record_function = _RecordFunction()

@@ -68,8 +68,8 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             profile with False still shows them where another open profile wants them.
 
     Raises:
-        UsageError: an absurd rate, an unknown choice of kernels or annotations, no valid source name, or a profile
-            entered twice.
+        UsageError: an absurd rate, an unknown choice of kernels or annotations, no valid source
+            name, or a profile entered twice.
         NoMeterError: a meter named in ``sources`` does not work here; says why and what mends it.
         OSError: ``output`` cannot be created.
     """
