@@ -1,23 +1,29 @@
 """Ranges that a program marks for other profilers, as regions: NVTX and ``record_function``.
 
 NVTX's ranges are taken by the native half (``cpp/bindings/nvtx.cpp``), which NVTX loads because
-``NVTX_INJECTION64_PATH`` names it. PyTorch's ``record_function`` is patched, while a profile that
-wants annotations is open and only if torch was imported before it.
+``NVTX_INJECTION64_PATH`` names it. PyTorch's ``record_function`` is patched while a profile that
+wants annotations is open. Nothing here imports torch; if the program does so inside the block, as
+under ``picojoule run``, the patch waits for it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from picojoule import _core
 
 _NVTX = "NVTX_INJECTION64_PATH"
+#: The module that has ``record_function``; a part of torch that ``import torch`` imports.
+_TORCH = "torch.autograd.profiler"
 #: Where an instance of ``record_function`` keeps the regions it has opened.
 _OPENED = "_picojoule_regions"
 
@@ -59,28 +65,51 @@ class _RecordFunction:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._renew_lock()
+        os.register_at_fork(after_in_child=self._renew_lock)
         self._users = 0
         self._open = 0
         self._class: Any = None
+        self._finder: _TorchFinder | None = None
         #: name of a method -> what was there, what we put there
         self._patched: dict[str, tuple[Any, Any]] = {}
+
+    def _renew_lock(self) -> None:
+        """Also in a forked child, which may inherit it in the hands of a thread it has not."""
+        self._lock = threading.RLock()  # a signal's handler may open a profile
 
     def begin(self) -> None:
         with self._lock:
             self._users += 1
-            module = sys.modules.get("torch.autograd.profiler")
-            found = getattr(module, "record_function", None)
-            if found is None or self._class not in (None, found):
-                return
-            self._class = found
-            self._patch("__enter__", self._entering)
-            self._patch("__exit__", self._exiting)
+            self._patch_if_there()
+            if self._class is None and self._finder is None:
+                self._finder = _TorchFinder(self._torch_is_there)
+                sys.meta_path.insert(0, self._finder)
 
     def end(self) -> None:
         with self._lock:
             self._users -= 1
             self._restore_what_is_done()
+
+    def _torch_is_there(self) -> None:
+        with self._lock:
+            self._stop_waiting()
+            if self._users:
+                self._patch_if_there()
+
+    def _stop_waiting(self) -> None:
+        finder, self._finder = self._finder, None
+        if finder is not None:
+            with contextlib.suppress(ValueError):  # the program may have cleared the list
+                sys.meta_path.remove(finder)
+
+    def _patch_if_there(self) -> None:
+        found = getattr(sys.modules.get(_TORCH), "record_function", None)
+        if found is None or self._class not in (None, found):
+            return
+        self._class = found
+        self._patch("__enter__", self._entering)
+        self._patch("__exit__", self._exiting)
 
     def _patch(self, name: str, make: Callable[[Any], Any]) -> None:
         if name not in self._patched:
@@ -92,6 +121,7 @@ class _RecordFunction:
     def _restore_what_is_done(self) -> None:
         if self._users:
             return
+        self._stop_waiting()
         self._restore("__enter__")
         if not self._open:
             self._restore("__exit__")
@@ -130,6 +160,33 @@ class _RecordFunction:
                         self._restore_what_is_done()
 
         return functools.wraps(before)(leave)
+
+
+class _TorchFinder:
+    """Finds nothing, but calls ``then`` once torch's module is imported."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self._then = then
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Give what the next finder would, with a loader that tells us when it is done."""
+        if name != _TORCH:
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        loader: Any = None if spec is None else spec.loader
+        if loader is None:
+            return None
+
+        def exec_module(module: ModuleType) -> None:
+            del loader.exec_module  # the class's own is back
+            loader.exec_module(module)
+            self._then()
+
+        with contextlib.suppress(AttributeError):  # a loader without attributes of its own
+            loader.exec_module = exec_module
+        return spec
 
 
 _record_function = _RecordFunction()

@@ -63,9 +63,11 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             only, for runs of weeks. ``"overlay"``: none, so that another profiler can hold the
             vendor's library. False or ``"off"``: none.
         annotations: whether ranges that libraries and the program mark for other profilers count
-            as regions: NVTX ranges (push and pop; start and end), and PyTorch's ``record_function``
-            if torch was imported before the block. Only those opened inside the block are seen. A
-            profile with False still shows them where another open profile wants them.
+            as regions: NVTX ranges (push and pop; start and end) and PyTorch's
+            ``record_function``. Only those opened inside the block are seen. A profile with False
+            still shows them where another open profile wants them. NVTX is told of picojoule when
+            picojoule is imported; a library that used NVTX earlier, and programs run under another
+            NVTX tool, show none.
 
     Raises:
         UsageError: an absurd rate, an unknown choice of kernels or annotations, no valid source

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import subprocess
 import sys
 import textwrap
@@ -128,19 +130,41 @@ def test_opting_out(record_function):
 
 def test_torchs_own_profiler_works_meanwhile(record_function):
     torch = pytest.importorskip("torch")
-    with pj.profile(**QUICK) as prof, torch.profiler.profile() as other:
-        with record_function("both"):
-            torch.ones(3).sum()
+    recorder = torch.profiler.profile()
+    with pj.profile(**QUICK) as prof, recorder as other, record_function("both"):
+        torch.ones(3).sum()
     assert tree(prof)["both"] == 1
     assert any(e.key == "both" for e in other.key_averages())
 
 
-def test_torch_is_never_imported_for_it():
-    code = """
-        import sys, picojoule as pj
-        with pj.profile(sources=["cpu_estimate"]):
-            pass
-        assert "torch" not in sys.modules
-    """
-    path = {"PYTHONPATH": ":".join(p for p in sys.path if p)}
+def run_python(code):
+    path = {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=path, check=True)
+
+
+def test_torch_is_never_imported_for_it():
+    run_python("""
+        import sys, picojoule as pj
+        finders = list(sys.meta_path)
+        with pj.profile(sources=["cpu_estimate"]):
+            import json, email
+        assert "torch" not in sys.modules
+        assert sys.meta_path == finders
+    """)
+
+
+def test_torch_imported_inside_the_block():
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("torch is not installed")
+    run_python("""
+        import sys, picojoule as pj
+        with pj.profile(sources=["cpu_estimate"]) as prof:
+            import torch
+            record_function = torch.profiler.record_function
+            with record_function("late"):
+                pass
+        assert [r.name for r in prof.regions] == ["late"]
+        assert "exec_module" not in vars(sys.modules["torch.autograd.profiler"].__loader__)
+        assert "picojoule" not in record_function.__enter__.__code__.co_filename
+        assert not any(type(f).__module__ == "picojoule._annotations" for f in sys.meta_path)
+    """)

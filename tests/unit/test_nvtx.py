@@ -337,11 +337,32 @@ def test_a_program_without_python_goes_on(library, tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_the_nvtx_package_and_picojoule_run(tmp_path):
-    pytest.importorskip("nvtx")
+def regions_of_run(tmp_path, code, *options):
+    """The regions of `picojoule run`, below the program's own."""
     script = tmp_path / "work.py"
-    script.write_text(
-        textwrap.dedent("""
+    script.write_text(textwrap.dedent(code))
+    out = tmp_path / f"run{len(options)}.pj"
+    words = [sys.executable, "-m", "picojoule", "run", "-q", "-o", str(out), *options]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    subprocess.run([*words, str(script)], check=True, env=env)
+    found = set(tree(pj.load(str(out))))
+    return {p.removeprefix("work.py/") for p in found} - {"work.py"}
+
+
+@pytest.mark.parametrize(("options", "found"), [([], {"range"}), (["--no-annotations"], set())])
+def test_picojoule_run(library, tmp_path, options, found):
+    code = f"""
+        import ctypes
+        lib = ctypes.CDLL({str(library)!r})
+        lib.push(b"range")
+        lib.pop()
+    """
+    assert regions_of_run(tmp_path, code, *options) == found
+
+
+def test_the_nvtx_package(tmp_path):
+    pytest.importorskip("nvtx")
+    code = """
         import nvtx
 
         @nvtx.annotate("decorated")
@@ -352,15 +373,5 @@ def test_the_nvtx_package_and_picojoule_run(tmp_path):
         f()
         r = nvtx.start_range("running")
         nvtx.end_range(r)
-        """)
-    )
-    for extra, expected in (
-        ([], {"decorated", "decorated/mine:inner", "running"}),
-        (["--no-annotations"], set()),
-    ):
-        out = tmp_path / f"run{len(extra)}.pj"
-        words = [sys.executable, "-m", "picojoule", "run", "-q", "-o", str(out), *extra]
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-        subprocess.run([*words, str(script)], check=True, env=env)
-        found = set(tree(pj.load(str(out))))
-        assert {p.removeprefix("work.py/") for p in found} - {"work.py"} == expected
+    """
+    assert regions_of_run(tmp_path, code) == {"decorated", "decorated/mine:inner", "running"}
