@@ -13,6 +13,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "base/utf8.h"
 #include "bindings/nvtx_api.h"
 #include "bindings/regions_py.h"
 #include "recorder/regions.h"
@@ -53,28 +54,6 @@ Names& names() {
 }
 
 // ---- the text of a message ----
-
-void append_utf8(std::string& out, char32_t c) {
-    if (c >= 0x110000U || (c >= 0xD800U && c < 0xE000U)) c = 0xFFFDU;
-    const auto tail = [&](unsigned shift) {
-        out.push_back(static_cast<char>(0x80U | ((c >> shift) & 0x3FU)));
-    };
-    if (c < 0x80U) {
-        out.push_back(static_cast<char>(c));
-    } else if (c < 0x800U) {
-        out.push_back(static_cast<char>(0xC0U | (c >> 6U)));
-        tail(0);
-    } else if (c < 0x10000U) {
-        out.push_back(static_cast<char>(0xE0U | (c >> 12U)));
-        tail(6);
-        tail(0);
-    } else {
-        out.push_back(static_cast<char>(0xF0U | (c >> 18U)));
-        tail(12);
-        tail(6);
-        tail(0);
-    }
-}
 
 void append_wide(std::string& out, const wchar_t* text) {
     for (; *text != L'\0'; ++text) append_utf8(out, static_cast<char32_t>(*text));

@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/utf8.h"
 #include "recorder/regions.h"
 
 namespace picojoule {
@@ -351,30 +352,6 @@ Stack& stack_without_gil(PyThread& thread) noexcept {
 }
 
 // ---- native frames ----
-
-// Names are shown by Python, which takes only UTF-8: bytes that are not become question marks.
-std::string as_utf8(std::string_view text) {
-    std::string out(text);
-    for (std::size_t i = 0; i < out.size();) {
-        const auto lead = static_cast<unsigned char>(out[i]);
-        const std::size_t length = lead < 0x80U                    ? 1
-                                   : lead >= 0xC2U && lead < 0xE0U ? 2
-                                   : lead >= 0xE0U && lead < 0xF0U ? 3
-                                   : lead >= 0xF0U && lead < 0xF5U ? 4
-                                                                   : 0;
-        bool good = length != 0 && i + length <= out.size();
-        for (std::size_t k = 1; good && k < length; ++k)
-            good = (static_cast<unsigned char>(out[i + k]) & 0xC0U) == 0x80U;
-        if (good && length > 2) {  // overlong, a surrogate, or past the last code point
-            const auto second = static_cast<unsigned char>(out[i + 1]);
-            good = !(lead == 0xE0U && second < 0xA0U) && !(lead == 0xEDU && second >= 0xA0U) &&
-                   !(lead == 0xF0U && second < 0x90U) && !(lead == 0xF4U && second >= 0x90U);
-        }
-        if (!good) out[i] = '?';
-        i += good ? length : 1;
-    }
-    return out;
-}
 
 PathId find_native_path(PyThread& thread, PathId parent, std::string_view name) {
     if (thread.native_cache.empty()) thread.native_cache.resize(kNativeCache);

@@ -45,6 +45,19 @@ def _is_picojoule(library: Path) -> bool:
     return library.parent.name == "picojoule" and library.name.startswith("_core.")
 
 
+def nvtx_obstacle() -> str:
+    """Why NVTX ranges cannot be seen in this process, and the remedy; "" if they can."""
+    if os.environ.get("PICOJOULE_NVTX") == "0":
+        return "not seen: PICOJOULE_NVTX=0 is set; unset it to have them as regions"
+    present = os.environ.get(_NVTX, "")
+    if _is_picojoule(Path(present)):
+        return ""
+    return (
+        f"not seen: another tool takes them ({_NVTX}={present}); "
+        "run without that tool, or unset the variable, to have them as regions"
+    )
+
+
 def begin() -> None:
     """One more open profile wants annotations."""
     _core.want_annotations(True)

@@ -312,9 +312,13 @@ def run_python(code, **environment):
 def test_the_environment(given, ours):
     code = """
         import json, os, picojoule
-        print(json.dumps([os.environ.get("NVTX_INJECTION64_PATH"), picojoule._core.__file__]))
+        doctor = picojoule.doctor()
+        assert doctor.to_dict()["nvtx"] == doctor.nvtx
+        told = "NVTX ranges: not seen" in str(doctor)
+        print(json.dumps([os.environ.get("NVTX_INJECTION64_PATH"), picojoule._core.__file__, told]))
     """
-    found, core = run_python(code, **given)
+    found, core, told = run_python(code, **given)
+    assert told is not ours  # the doctor says why
     assert found == (core if ours else given.get("NVTX_INJECTION64_PATH"))
 
 
