@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "bindings/bind.h"
+#include "bindings/nvtx.h"
 #include "bindings/regions_py.h"
 #include "recorder/engine.h"
 #include "recorder/regions.h"
@@ -157,6 +158,10 @@ void bind_engine(py::module_& m) {
                             "version"_a = s.version);
         },
         "How kernels are traced by the sessions now open, or why not.");
+    m.def("want_annotations", &want_annotations, "on"_a,
+          "Counts those who want other libraries' ranges as regions: one more, or one less.");
+    m.def("nvtx_clients", &nvtx_clients,
+          "How many libraries' NVTX have found picojoule since the process began.");
     m.def("discover", &discover, "Every meter: what it found here and what it offers.");
     m.def(
         "shutdown",

@@ -1,12 +1,18 @@
 #include "bindings/regions_py.h"
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <new>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "base/utf8.h"
 #include "recorder/regions.h"
 
 namespace picojoule {
@@ -24,10 +30,11 @@ struct RegionObject {
 };
 
 struct Frame {
-    RegionObject* region;  // strong
+    RegionObject* region;  // strong; null for a native frame
     std::int64_t enter_ns;
     PathId path;
-    bool repeats;  // the same path is open below: its time is that one's
+    bool repeats;           // the same path is open below: its time is that one's
+    NativeFrame native{0};  // 0 for a frame of Python's
 };
 
 // The regions open in one thread, or in one asyncio task (a task has a context of its own).
@@ -37,6 +44,10 @@ struct Stack {
     std::vector<Frame> frames;
 
     [[nodiscard]] PathId top() const { return frames.empty() ? base : frames.back().path; }
+    [[nodiscard]] bool has_open(PathId path) const {
+        return std::any_of(frames.begin(), frames.end(),
+                           [&](const Frame& f) { return f.path == path; });
+    }
 };
 
 struct Cached {
@@ -45,7 +56,15 @@ struct Cached {
     PathId path;
 };
 
+// The same for names that are no Python objects.
+struct NativeCached {
+    std::string name;
+    PathId parent{kRootPath};
+    PathId path{kRootPath};  // the root: not filled
+};
+
 constexpr std::size_t kCache = 512;
+constexpr std::size_t kNativeCache = 256;
 PyObject* const kNoContextYet = reinterpret_cast<PyObject*>(1);
 
 // What one thread knows on the Python side.
@@ -55,6 +74,11 @@ struct PyThread {
     Stack own;
     std::unordered_map<PyObject*, std::unique_ptr<Stack>> tasks;
     Cached cache[kCache]{};
+    std::vector<NativeCached> native_cache;  // made when first needed
+    NativeFrame last_native{0};
+    bool has_regions{};  // of Python's, at any time
+    bool is_main{};      // the process's first thread
+    bool left_empty{};   // a task's stack was emptied where it could not be dropped
 };
 
 // Regions closed in another thread than they were opened in leave a frame behind, which only the
@@ -63,9 +87,12 @@ std::atomic<std::int64_t> g_orphans{};
 
 thread_local PyThread* t_thread __attribute__((tls_model("initial-exec"))) = nullptr;
 
+void close_native(Stack& stack);
+
 struct PyThreadExit {
     PyThread* mine{};
     ~PyThreadExit() {
+        if (mine != nullptr) close_native(mine->own);
         // Frames hold references that cannot be dropped without the GIL; a thread that ends inside
         // a region leaves them to the process.
         if (mine != nullptr && mine->own.frames.empty() && mine->tasks.empty()) delete mine;
@@ -75,8 +102,10 @@ struct PyThreadExit {
 
 PyThread& this_thread() {
     if (t_thread == nullptr) [[unlikely]] {
+        RegionStore::this_thread();  // made first, so that at the thread's end it goes last
         thread_local PyThreadExit exit_guard;
         t_thread = exit_guard.mine = new PyThread;
+        t_thread->is_main = ::syscall(SYS_gettid) == ::getpid();
     }
     return *t_thread;
 }
@@ -91,7 +120,27 @@ bool is_entered(PyObject* context) {
     return false;
 }
 
+// A native frame may be the last of a task's stack, and is closed where no reference can be
+// dropped.
+void drop_left_empty(PyThread& thread) {
+    thread.left_empty = false;
+    std::vector<PyObject*> contexts;
+    for (auto task = thread.tasks.begin(); task != thread.tasks.end();) {
+        if (!task->second->frames.empty()) {
+            ++task;
+            continue;
+        }
+        contexts.push_back(task->first);
+        task = thread.tasks.erase(task);
+    }
+    thread.context = kNoContextYet;
+    thread.stack = nullptr;
+    for (PyObject* context : contexts) Py_DECREF(context);  // last: it may run anything
+}
+
 Stack* switch_context(PyThread& thread, PyObject* context) {
+    thread.has_regions = true;
+    if (thread.left_empty) drop_left_empty(thread);
     if (context == nullptr || !is_entered(context)) {
         thread.context = context;
         return thread.stack = &thread.own;
@@ -115,7 +164,7 @@ Stack* switch_context(PyThread& thread, PyObject* context) {
 void bury_orphans(Stack& stack) {
     for (std::size_t i = stack.frames.size(); i-- > 0;) {
         RegionObject* region = stack.frames[i].region;
-        if (region->orphans.load() == 0) continue;
+        if (region == nullptr || region->orphans.load() == 0) continue;
         region->orphans.fetch_sub(1);
         g_orphans.fetch_sub(1);
         stack.frames.erase(stack.frames.begin() + static_cast<std::ptrdiff_t>(i));
@@ -192,8 +241,7 @@ bool region_enter(RegionObject* self) {
     Stack& stack = current_stack(thread);
     const PathId path = find_path(thread, stack.top(), self->name);
     ThreadRegions& regions = RegionStore::this_thread();
-    const bool repeats = std::any_of(stack.frames.begin(), stack.frames.end(),
-                                     [&](const Frame& f) { return f.path == path; });
+    const bool repeats = stack.has_open(path);
     const std::int64_t now = now_ns();
     if (repeats)
         regions.count_only(path);
@@ -214,13 +262,17 @@ bool region_enter(RegionObject* self) {
     return true;
 }
 
-void close_frame(const Frame& frame, std::int64_t now) {
+void close_time(const Frame& frame, std::int64_t now) {
     ThreadRegions& regions = RegionStore::this_thread();
     if (!frame.repeats) regions.exit(frame.path, now);
     if (now - frame.enter_ns >=
         RegionStore::instance().least_span_ns.load(std::memory_order_relaxed)) {
         regions.keep_span({frame.enter_ns, now, frame.path});
     }
+}
+
+void close_frame(const Frame& frame, std::int64_t now) {
+    close_time(frame, now);
     --frame.region->opens;
     Py_DECREF(frame.region);
 }
@@ -291,14 +343,54 @@ bool region_exit(RegionObject* self) {
 // The stack a launch in this thread belongs to. Unlike current_stack() it may be called without the
 // GIL: of the interpreter's state it reads only this thread's own context, which no other thread
 // changes. Null: this thread never was in a region.
-const Stack* stack_of_launch() noexcept {
-    PyThread* thread = t_thread;
-    if (thread == nullptr) return nullptr;
+Stack& stack_without_gil(PyThread& thread) noexcept {
     const PyThreadState* state = PyGILState_GetThisThreadState();
     PyObject* context = state == nullptr ? nullptr : state->context;
-    if (context == thread->context && thread->stack != nullptr) return thread->stack;
-    const auto task = thread->tasks.find(context);
-    return task != thread->tasks.end() ? task->second.get() : &thread->own;
+    if (context == thread.context && thread.stack != nullptr) return *thread.stack;
+    const auto task = thread.tasks.find(context);
+    return task != thread.tasks.end() ? *task->second : thread.own;
+}
+
+// ---- native frames ----
+
+PathId find_native_path(PyThread& thread, PathId parent, std::string_view name) {
+    if (thread.native_cache.empty()) thread.native_cache.resize(kNativeCache);
+    const std::size_t hash =
+        std::hash<std::string_view>{}(name) ^ (std::size_t{parent} * 0x9E3779B1U);
+    NativeCached& slot = thread.native_cache[hash % kNativeCache];
+    if (slot.path != kRootPath && slot.parent == parent && slot.name == name) return slot.path;
+    slot.path = kRootPath;  // should the copy of the name fail
+    slot.name = name;
+    slot.parent = parent;
+    slot.path = RegionStore::instance().paths().intern(parent, as_utf8(name));
+    return slot.path;
+}
+
+// A worker of some library must not pass for the thread that autograd's threads work for.
+void tell_present(const PyThread& thread, const Stack& stack) {
+    if (thread.has_regions || thread.is_main) RegionStore::this_thread().set_present(stack.top());
+}
+
+void close_native(Stack& stack) {
+    const std::int64_t now = now_ns();
+    for (std::size_t i = stack.frames.size(); i-- > 0;) {
+        if (stack.frames[i].native == 0) continue;
+        close_time(stack.frames[i], now);
+        stack.frames.erase(stack.frames.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+}
+
+bool take_native(Stack& stack, NativeFrame native, std::int64_t now) {
+    for (std::size_t i = stack.frames.size(); i-- > 0;) {
+        if (stack.frames[i].native != native) continue;
+        if (i + 1 != stack.frames.size()) {
+            RegionStore::instance().closed_out_of_order.fetch_add(1, std::memory_order_relaxed);
+        }
+        close_time(stack.frames[i], now);
+        stack.frames.erase(stack.frames.begin() + static_cast<std::ptrdiff_t>(i));
+        return true;
+    }
+    return false;
 }
 
 // ---- region: the type ----
@@ -568,8 +660,51 @@ int add_type(PyObject* module, PyType_Spec& spec, const char* name, vectorcallfu
 }  // namespace
 
 PathId path_of_launch() noexcept {
-    const Stack* stack = stack_of_launch();
-    return stack != nullptr ? stack->top() : RegionStore::instance().present_path();
+    PyThread* thread = t_thread;
+    if (thread == nullptr) return RegionStore::instance().present_path();
+    const Stack& stack = stack_without_gil(*thread);
+    // A thread that was only ever in native frames works for another as much as one without any.
+    if (stack.frames.empty() && !thread->has_regions) return RegionStore::instance().present_path();
+    return stack.top();
+}
+
+NativeFrame enter_native(std::string_view name) noexcept {
+    try {
+        PyThread& thread = this_thread();
+        Stack& stack = stack_without_gil(thread);
+        const PathId path = find_native_path(thread, stack.top(), name);
+        const bool repeats = stack.has_open(path);
+        const std::int64_t now = now_ns();
+        stack.frames.push_back({nullptr, now, path, repeats, ++thread.last_native});
+        ThreadRegions& regions = RegionStore::this_thread();
+        if (repeats)
+            regions.count_only(path);
+        else
+            regions.enter(path, now);
+        tell_present(thread, stack);
+        return thread.last_native;
+    } catch (...) {
+        return 0;  // out of memory: the range is not seen, the program goes on
+    }
+}
+
+void exit_native(NativeFrame frame) noexcept {
+    PyThread* thread = t_thread;
+    if (frame == 0 || thread == nullptr) return;
+    const std::int64_t now = now_ns();
+    Stack& here = stack_without_gil(*thread);
+    bool found = take_native(here, frame, now) || take_native(thread->own, frame, now);
+    for (auto task = thread->tasks.begin(); !found && task != thread->tasks.end(); ++task)
+        found = take_native(*task->second, frame, now);
+    thread->left_empty = !thread->tasks.empty();
+    tell_present(*thread, here);
+}
+
+NativePlace place_native(std::string_view name) {
+    PyThread& thread = this_thread();
+    const Stack& stack = stack_without_gil(thread);
+    const PathId path = find_native_path(thread, stack.top(), name);
+    return {path, stack.has_open(path)};
 }
 
 int add_region_types(PyObject* module) {

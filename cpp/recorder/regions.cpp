@@ -36,13 +36,21 @@ ThreadRegions& RegionStore::adopt() {
         current_ = store.free_.back();
         store.free_.pop_back();
     } else {
-        store.threads_.emplace_back(
-            new ThreadRegions(static_cast<std::uint32_t>(store.threads_.size())));
-        current_ = store.threads_.back().get();
-        store.known_.store(store.threads_.size(), std::memory_order_release);
+        current_ = &store.add_locked();
     }
     exit_guard.mine = current_;
     return *current_;
+}
+
+ThreadRegions& RegionStore::add_locked() {
+    threads_.emplace_back(new ThreadRegions(static_cast<std::uint32_t>(threads_.size())));
+    known_.store(threads_.size(), std::memory_order_release);
+    return *threads_.back();
+}
+
+ThreadRegions& RegionStore::make_lane() {
+    const std::lock_guard lock(mutex_);
+    return add_locked();
 }
 
 PathId RegionStore::present_path() const noexcept {

@@ -144,6 +144,10 @@ class RegionStore {
         return mine != nullptr ? *mine : adopt();
     }
 
+    // One that is no thread's: for calls that begin in one thread and end in another. Its lock
+    // makes its callers one writer. REQUIRES: after a fork the child makes a new one.
+    ThreadRegions& make_lane();
+
     PathTable& paths() noexcept { return paths_; }
 
     // The region of whoever a thread without regions of its own works for: that of the one thread
@@ -184,6 +188,7 @@ class RegionStore {
     friend struct ThreadExit;
     RegionStore() = default;
     static ThreadRegions& adopt();
+    ThreadRegions& add_locked();
 
     static thread_local ThreadRegions* current_;
     PathTable paths_;

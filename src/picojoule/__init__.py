@@ -22,7 +22,10 @@ except ImportError as error:  # pragma: no cover - a broken install
     )
     raise
 
+from picojoule import _annotations
 from picojoule._profile import profile
+
+_annotations.offer_to_nvtx()
 
 if TYPE_CHECKING:
     from picojoule._doctor import doctor

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from picojoule import _core
+from picojoule._annotations import nvtx_obstacle
 from picojoule._version import __version__
 from picojoule.results import PROVENANCES
 
@@ -49,6 +50,7 @@ class Doctor:
 
     meters: tuple[Meter, ...]
     versions: Mapping[str, str]
+    nvtx: str = ""  # why NVTX ranges are not seen as regions here; "" if they are
 
     @property
     def provenances(self) -> tuple[str, ...]:
@@ -81,6 +83,7 @@ class Doctor:
             "provenances": list(self.provenances),
             "verdict": self.verdict(),
             "versions": dict(self.versions),
+            "nvtx": self.nvtx,
             "meters": [asdict(meter) for meter in self.meters],
         }
 
@@ -93,6 +96,8 @@ class Doctor:
                 lines += _finding(finding)
             for channel in meter.channels:
                 lines += _channel(channel)
+        if self.nvtx:
+            lines += ["", *_wrap(f"NVTX ranges: {self.nvtx}", "")]
         return "\n".join([*lines, "", self.verdict()])
 
 
@@ -115,7 +120,7 @@ def doctor() -> Doctor:
         )
         for found in _core.discover()
     )
-    return Doctor(meters, _versions())
+    return Doctor(meters, _versions(), nvtx_obstacle())
 
 
 def _finding(finding: Finding) -> list[str]:

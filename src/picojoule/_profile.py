@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from picojoule import _core
+from picojoule import _annotations, _core
 from picojoule.errors import NoMeterError, NotFinishedError, UsageError
 
 if TYPE_CHECKING:
@@ -63,10 +63,16 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             each of them, once the program uses a GPU. ``"sums"``: their sums by region and kernel
             only, for runs of weeks. ``"overlay"``: none, so that another profiler can hold the
             vendor's library. False or ``"off"``: none.
+        annotations: whether ranges that libraries and the program mark for other profilers count
+            as regions: NVTX ranges (push and pop; start and end) and PyTorch's
+            ``record_function``. Only those opened inside the block are seen. A profile with False
+            still shows them where another open profile wants them. NVTX is told of picojoule when
+            picojoule is imported; a library that used NVTX earlier, and programs run under another
+            NVTX tool, show none.
 
     Raises:
-        UsageError: an absurd rate, an unknown choice of kernels, no valid source name, or a profile
-            entered twice.
+        UsageError: an absurd rate, an unknown choice of kernels or annotations, no valid source
+            name, or a profile entered twice.
         NoMeterError: a meter named in ``sources`` does not work here; says why and what mends it.
         OSError: ``output`` cannot be created.
     """
@@ -90,6 +96,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         rate_hz: float | None = None,
         output: str | os.PathLike[str] | None = None,
         kernels: str | bool | None = None,
+        annotations: bool = True,
     ) -> None:
         """See the class."""
         if name is not None and not isinstance(name, str):
@@ -99,6 +106,8 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         self._rate_hz = _check_rate(rate_hz)
         self._output = None if output is None else os.fspath(output)
         self._kernels = _check_kernels(kernels)
+        self._annotations = _check_annotations(annotations)
+        self._annotated = False  # this profile counts among those that want annotations
         self._session: _core.Session | None = None
         self._region: _core.region | None = None
         self._result: Profile | None = None
@@ -134,6 +143,9 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         if self.name:
             self._region = _core.region(self.name)
             self._region.__enter__()
+        if self._annotations:
+            _annotations.begin()
+            self._annotated = True
         return self
 
     def __exit__(
@@ -147,6 +159,9 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             raise UsageError(
                 "this profile was never entered; use it as `with picojoule.profile():`"
             )
+        if self._annotated:
+            self._annotated = False
+            _annotations.end()
         if self._region is not None:
             region, self._region = self._region, None
             region.__exit__(kind, error, traceback)
@@ -183,6 +198,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
                 rate_hz=self._rate_hz or None,
                 output=output,
                 kernels=self._kernels,
+                annotations=self._annotations,
             )
             told.last_profile = one
             return one
@@ -399,6 +415,12 @@ def _check_kernels(kernels: object) -> str:
     raise UsageError(
         f"kernels must be one of {', '.join(_KERNELS)}, True or False, not {kernels!r}"
     )
+
+
+def _check_annotations(annotations: object) -> bool:
+    if isinstance(annotations, bool):
+        return annotations
+    raise UsageError(f"annotations must be True or False, not {annotations!r}")
 
 
 def _check_rate(rate_hz: float | None) -> float:

@@ -59,6 +59,7 @@ class Settings:
     sources: list[str] | None
     rate_hz: float | None
     kernels: str | None = None
+    annotations: bool = True
 
     def keywords(self) -> dict[str, Any]:
         """As keyword arguments, all of them plain JSON values."""
@@ -68,6 +69,7 @@ class Settings:
             "sources": self.sources,
             "rate_hz": self.rate_hz,
             "kernels": self.kernels,
+            "annotations": self.annotations,
         }
 
 
@@ -84,7 +86,12 @@ def main(argv: Sequence[str]) -> int:
             folder = stack.enter_context(_temporary_output())
         output = None if folder is None else str(folder)
         settings = Settings(
-            args.name or target.name, output, args.sources, args.rate_hz, args.kernels
+            args.name or target.name,
+            output,
+            args.sources,
+            args.rate_hz,
+            args.kernels,
+            args.annotations,
         )
 
         progress = StatusLine.for_terminal() if not args.quiet else None
@@ -154,6 +161,12 @@ def _parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
             "--json", metavar="FILE", help="also write the summary as JSON; '-' is stdout"
         ),
     ]
+    parser.add_argument(
+        "--no-annotations",
+        dest="annotations",
+        action="store_false",
+        help="leave out NVTX ranges and PyTorch's record_function, which count as regions else",
+    )
     parser.add_argument("--force", action="store_true", help="with -o: overwrite an older run")
     parser.add_argument("-q", "--quiet", action="store_true", help="show no summary")
     return parser, frozenset(option for action in valued for option in action.option_strings)
