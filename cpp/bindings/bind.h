@@ -7,5 +7,6 @@ namespace picojoule {
 
 void bind_trace(pybind11::module_& m);
 void bind_engine(pybind11::module_& m);
+void bind_counters(pybind11::module_& m);
 
 }  // namespace picojoule

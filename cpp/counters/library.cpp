@@ -1,0 +1,128 @@
+#include "counters/library.h"
+
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
+#include <mutex>
+
+namespace picojoule::counters {
+namespace {
+
+constexpr const char* kAllow =
+    "load the driver with NVreg_RestrictProfilingToAdminUsers=0 (in /etc/modprobe.d), or run with "
+    "CAP_PERFMON (docker run --cap-add=PERFMON)";
+
+// Effective capabilities as the kernel lists them; all bits where it does not.
+std::uint64_t capabilities(const std::string& procfs_root) {
+    std::ifstream file(procfs_root + "/self/status");
+    std::string word;
+    while (file >> word) {
+        if (word != "CapEff:") continue;
+        file >> word;
+        return std::strtoull(word.c_str(), nullptr, 16);
+    }
+    return ~std::uint64_t{0};
+}
+
+constexpr std::uint64_t kSysAdmin = std::uint64_t{1} << 21;
+constexpr std::uint64_t kPerfmon = std::uint64_t{1} << 38;
+
+}  // namespace
+
+Library open_counters(const cupti::Places& places) {
+    Library library;
+    library.cupti = cupti::open_library(places);
+    if (!library.cupti) {
+        // The tracer's words are about kernels; where there is a library, they are about that.
+        const bool none = library.cupti.words.find("was not found") != std::string::npos;
+        library.refusal = {
+            none ? "libcupti was not found, so no counters can be read" : library.cupti.words,
+            library.cupti.remedy};
+        return library;
+    }
+    void* handle = ::dlopen(library.cupti.path.c_str(), RTLD_NOW | RTLD_NOLOAD);
+    if (handle != nullptr) {
+        library.api.bind([handle](const char* symbol) { return ::dlsym(handle, symbol); });
+    }
+    if (library.cupti.version < kVersionFirst || !library.api.has_host()) {
+        library.refusal = {"CUPTI " + cupti::version_words(library.cupti.version) + " (" +
+                               library.cupti.path + ") cannot read counters: it takes 12.6",
+                           "pip install 'nvidia-cuda-cupti>=13.0,<13.2', or a newer CUDA"};
+    }
+    return library;
+}
+
+Refusal refusal_of(const Api& api, const char* what, int result) {
+    const std::string begin(what);
+    switch (result) {
+        case kOk:
+            return {};
+        case kInsufficientPrivileges:
+            return {begin +
+                        " is not permitted here: the NVIDIA driver keeps counters for "
+                        "administrators",
+                    kAllow};
+        case kVirtualizedInsufficientPrivileges:
+            return {begin + " is not permitted on this virtual GPU",
+                    "ask whoever runs the host to allow profiling for this virtual machine"};
+        case kNotSupported:
+            return {begin +
+                        " is not possible on this device (a virtual GPU, MPS, MIG and chips "
+                        "before Turing cannot)",
+                    ""};
+        case kMultipleSubscribers:
+            return {begin + " is not possible: another profiler holds CUPTI",
+                    "end the other profiler (Nsight, torch.profiler, compute-sanitizer) first"};
+        case kInvalidOperation:
+            return {begin + " is not possible: counters of this device are being read already",
+                    "end whatever reads them (another PmSampler, DCGM, Nsight) first"};
+        case kUnknownError:
+            return {begin + " does not work here (CUPTI error 999): there may be no NVIDIA driver",
+                    cupti::kAskDriver};
+        default:
+            break;
+    }
+    const char* name = nullptr;
+    if (api.result_string != nullptr) api.result_string(result, &name);
+    return {begin + " failed (CUPTI error " + std::to_string(result) +
+                (name == nullptr ? std::string() : std::string(", ") + name) + ")",
+            ""};
+}
+
+Refusal permission(const std::string& procfs_root) {
+    std::ifstream params(procfs_root + "/driver/nvidia/params");
+    if (!params) {
+        return {"there is no NVIDIA driver here, so no counters can be read",
+                "nvidia-smi (it tells whether there is a working driver)"};
+    }
+    std::string word;
+    while (params >> word) {
+        if (word != "RmProfilingAdminOnly:") continue;
+        int only_admins = 0;
+        params >> only_admins;
+        if (only_admins != 0 && (capabilities(procfs_root) & (kSysAdmin | kPerfmon)) == 0) {
+            return {
+                "counters are not permitted here: the NVIDIA driver keeps them for "
+                "administrators (RmProfilingAdminOnly: 1)",
+                kAllow};
+        }
+        break;
+    }
+    return {};
+}
+
+int initialize_profiler(const Api& api) {
+    static std::mutex mutex;
+    static bool done = false;
+    const std::lock_guard lock(mutex);
+    if (done) return kOk;
+    ProfilerInitialize p = params<ProfilerInitialize>();
+    const int result = api.profiler_initialize(&p);
+    done = result == kOk;
+    return result;
+}
+
+}  // namespace picojoule::counters
