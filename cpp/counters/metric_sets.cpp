@@ -14,11 +14,10 @@ constexpr std::array<std::string_view, 7> kChips = {"GH100", "GA100", "GA102", "
 // A chip is measured like another one only where the host half of CUPTI took the same names for
 // both, in as many passes.
 constexpr std::pair<std::string_view, std::string_view> kLike[] = {
-    {"TU104", "TU102"}, {"TU106", "TU102"},
-    {"GA103", "GA102"}, {"GA104", "GA102"}, {"GA106", "GA102"}, {"GA107", "GA102"},
-    {"AD103", "AD102"}, {"AD104", "AD102"}, {"AD106", "AD102"}, {"AD107", "AD102"},
-    {"GB102", "GB100"}, {"GB203", "GB202"}, {"GB205", "GB202"}, {"GB206", "GB202"},
-    {"GB207", "GB202"},
+    {"TU104", "TU102"}, {"TU106", "TU102"}, {"GA103", "GA102"}, {"GA104", "GA102"},
+    {"GA106", "GA102"}, {"GA107", "GA102"}, {"AD103", "AD102"}, {"AD104", "AD102"},
+    {"AD106", "AD102"}, {"AD107", "AD102"}, {"GB102", "GB100"}, {"GB203", "GB202"},
+    {"GB205", "GB202"}, {"GB206", "GB202"}, {"GB207", "GB202"},
 };
 
 // ---- PM sampling
