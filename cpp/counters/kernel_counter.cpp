@@ -17,6 +17,7 @@ namespace picojoule::counters {
 namespace {
 
 constexpr std::uint32_t kContextDestroyStarting = 2;  // of the resource callbacks
+constexpr unsigned kMostFailures = 3;
 constexpr unsigned kExtraTries = 2;  // for a signature whose first launches gave nothing
 
 struct Key {
@@ -29,12 +30,21 @@ struct Key {
 
 // A launch between its two callbacks, on its thread.
 struct Pending {
-    RangeProfiler* counting{};
+    RangeProfiler* counting{};  // and this thread has the gate
+    void* context{};
     std::size_t kernel{};
     bool shared{};  // holds the gate open
     bool inside{};  // the library launches something itself
 };
 thread_local Pending t_pending;
+
+// What the library launches itself is none of the program's.
+struct Inside {
+    Inside() noexcept { t_pending.inside = true; }
+    ~Inside() { t_pending.inside = false; }
+    Inside(const Inside&) = delete;
+    Inside& operator=(const Inside&) = delete;
+};
 
 std::atomic<KernelCounter::Impl*> g_running{nullptr};
 
@@ -73,14 +83,17 @@ class KernelCounter::Impl {
 
     CountReport stop() {
         if (!stopped_.exchange(true)) {
-            // Whoever is between two callbacks finishes first.
-            gate_.lock();
-            gate_.unlock();
+            {
+                const std::unique_lock wait_for_whoever_counts(gate_);
+            }
+            // Without the gate: the library may wait for callbacks that wait for it.
             library_.cupti.api.unsubscribe(subscriber_);
-            const std::lock_guard lock(mutex_);
+            const std::unique_lock gate(gate_);
+            const Inside inside;
             profilers_.clear();
         }
         const std::lock_guard lock(mutex_);
+        report_.lost = lost_;
         return report_;
     }
 
@@ -120,7 +133,7 @@ class KernelCounter::Impl {
         } else if (launch.kind == LaunchKind::kernel) {
             if (begin_counting(call, launch)) return;
         }
-        gate_.lock_shared();
+        gate_.lock_shared();  // also a launch of something else must not run beside a counted one
         t_pending.shared = true;
     }
 
@@ -128,33 +141,37 @@ class KernelCounter::Impl {
     bool begin_counting(const cupti::ApiCall& call, const LaunchCall& launch) {
         Key key{call.symbol == nullptr ? "" : call.symbol, launch.grid, launch.block,
                 launch.dynamic_shared};
+        std::size_t kernel = 0;
         {
             const std::lock_guard lock(mutex_);
             const auto [at, is_new] = index_.try_emplace(std::move(key), report_.kernels.size());
             if (is_new) add(at->first);
-            CountedKernel& kernel = report_.kernels[at->second];
-            ++kernel.launches;
-            t_pending.kernel = at->second;
-            if (!wanted(at->second)) return false;
+            kernel = at->second;
+            ++report_.kernels[kernel].launches;
+            if (!wanted(kernel)) return false;
         }
-        gate_.lock();
-        const std::lock_guard lock(mutex_);
-        if (stopped_ || !wanted(t_pending.kernel)) {  // another thread has counted it meanwhile
-            gate_.unlock();
-            return false;
+        std::unique_lock gate(gate_);
+        {
+            const std::lock_guard lock(mutex_);
+            // Another thread may have counted it meanwhile.
+            if (stopped_ || !wanted(kernel)) return false;
+            ++tries_[kernel];
         }
-        ++tries_[t_pending.kernel];
-        t_pending.inside = true;
-        RangeProfiler* profiler = profiler_of(call.context);
-        const bool begun = profiler != nullptr && profiler->begin();
-        t_pending.inside = false;
+        RangeProfiler* profiler = nullptr;
+        bool begun = false;
+        {
+            const Inside inside;
+            profiler = profiler_of(call.context);
+            begun = profiler != nullptr && profiler->begin();
+        }
         if (!begun) {
-            refuse(profiler == nullptr ? report_.refusal : profiler->refusal());
-            report_.kernels[t_pending.kernel].why_not = report_.refusal.words;
-            gate_.unlock();
+            if (profiler != nullptr) failed(kernel, call.context, profiler->refusal());
             return false;
         }
         t_pending.counting = profiler;
+        t_pending.context = call.context;
+        t_pending.kernel = kernel;
+        gate.release();  // until the other callback
         return true;
     }
 
@@ -163,33 +180,47 @@ class KernelCounter::Impl {
         t_pending = {};
         if (pending.shared) gate_.unlock_shared();
         if (pending.counting == nullptr) return;
+        const std::unique_lock gate(gate_, std::adopt_lock);
+        Counts counts;
+        const RangeResult result = [&] {
+            const Inside inside;
+            return pending.counting->end(counts);
+        }();
+        if (result == RangeResult::failed) {
+            failed(pending.kernel, pending.context, pending.counting->refusal());
+            return;
+        }
         const std::lock_guard lock(mutex_);
         CountedKernel& kernel = report_.kernels[pending.kernel];
-        Counts counts;
-        t_pending.inside = true;
-        const RangeResult result = pending.counting->end(counts);
-        t_pending.inside = false;
-        gate_.unlock();
-        switch (result) {
-            case RangeResult::measured:
-                if (kernel.measured++ == 0) {
-                    kernel.counts = std::move(counts);
-                } else {
-                    kernel.varies = kernel.varies || !same(kernel.counts, counts);
-                }
-                kernel.why_not.clear();
-                break;
-            case RangeResult::none:
-                kernel.why_not = "CUPTI counted nothing while it was launched";
-                break;
-            case RangeResult::several:
-                kernel.why_not = "other kernels ran at the same time";
-                break;
-            case RangeResult::failed:
-                refuse(pending.counting->refusal());
-                kernel.why_not = report_.refusal.words;
-                break;
+        if (result == RangeResult::none) {
+            kernel.why_not = "CUPTI counted nothing while it was launched";
+        } else if (result == RangeResult::several) {
+            kernel.why_not = "other kernels ran at the same time";
+        } else {
+            failures_ = 0;
+            if (kernel.measured++ == 0) {
+                kernel.counts = std::move(counts);
+            } else {
+                kernel.varies = kernel.varies || !same(kernel.counts, counts);
+            }
+            kernel.why_not.clear();
         }
+    }
+
+    // With the gate locked. A profiler that failed is not used again; where several fail in a row
+    // it is not for the kernels' sake, and nothing more is tried.
+    void failed(std::size_t kernel, void* context, const Refusal& refusal) {
+        {
+            const std::lock_guard lock(mutex_);
+            report_.kernels[kernel].why_not = refusal.words;
+            if (++failures_ >= kMostFailures) refuse(refusal);
+        }
+        drop(context);
+    }
+
+    void drop(void* context) {
+        const Inside inside;
+        profilers_.erase(context);
     }
 
     [[nodiscard]] bool wanted(std::size_t kernel) const {
@@ -218,6 +249,7 @@ class KernelCounter::Impl {
                (cuda_.stream_is_capturing(launch.stream, &status) != 0 || status != 0);
     }
 
+    // With the gate locked. Null: the report says why.
     RangeProfiler* profiler_of(void* context) {
         const auto at = profilers_.find(context);
         if (at != profilers_.end()) return at->second.get();
@@ -225,6 +257,9 @@ class KernelCounter::Impl {
         if (cuda_.current_device != nullptr) cuda_.current_device(&device);
         auto made = std::make_unique<RangeProfiler>(
             library_.api, context, static_cast<std::size_t>(device), options_.plan);
+        char name[128] = {};
+        if (cuda_.device_name != nullptr) cuda_.device_name(name, sizeof name - 1, device);
+        const std::lock_guard lock(mutex_);
         if (made->refusal()) {
             refuse(made->refusal());
             return nullptr;
@@ -232,8 +267,6 @@ class KernelCounter::Impl {
         if (report_.chip.empty()) {
             report_.chip = made->chip();
             report_.passes = made->passes();
-            char name[128] = {};
-            if (cuda_.device_name != nullptr) cuda_.device_name(name, sizeof name - 1, device);
             report_.device = name;
             if (cuda_.driver_version != nullptr) cuda_.driver_version(&report_.cuda_version);
         }
@@ -241,14 +274,9 @@ class KernelCounter::Impl {
     }
 
     void context_ends(void* context) {
-        gate_.lock();
-        {
-            const std::lock_guard lock(mutex_);
-            t_pending.inside = true;
-            profilers_.erase(context);
-            t_pending.inside = false;
-        }
-        gate_.unlock();
+        if (stopped_) return;
+        const std::unique_lock gate(gate_);
+        drop(context);
     }
 
     const Library library_;
@@ -258,13 +286,15 @@ class KernelCounter::Impl {
     std::atomic<bool> stopped_{};
     std::atomic<std::uint64_t> lost_{};
 
-    // Held shared by each launch between its callbacks, alone by one that is counted. Taken before
-    // `mutex_`, which guards all below.
+    // Held shared by each launch between its callbacks, alone by one that is counted; alone, it
+    // guards the profilers. Taken before `mutex_`, which guards the rest, and under which CUPTI is
+    // not called.
     std::shared_mutex gate_;
+    std::map<void*, std::unique_ptr<RangeProfiler>> profilers_;
     std::mutex mutex_;
     std::map<Key, std::size_t> index_;
     std::vector<unsigned> tries_;
-    std::map<void*, std::unique_ptr<RangeProfiler>> profilers_;
+    unsigned failures_{};  // in a row
     CountReport report_;
 };
 

@@ -46,6 +46,7 @@ struct CountReport {
     std::vector<CountedKernel> kernels;  // in order of their first launch
     std::uint64_t captured{};            // launches into a graph
     std::uint64_t graphs{};              // launches of whole graphs: their kernels are not counted
+    std::uint64_t lost{};                // launches that were not looked at, for want of memory
     Refusal refusal;                     // why nothing, or no more, could be counted
 };
 
