@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <mutex>
+#include <set>
 
 namespace picojoule::counters {
 namespace {
@@ -116,12 +117,12 @@ Refusal permission(const std::string& procfs_root) {
 
 int initialize_profiler(const Api& api) {
     static std::mutex mutex;
-    static bool done = false;
+    static std::set<int (*)(ProfilerInitialize*)> done;  // by library
     const std::lock_guard lock(mutex);
-    if (done) return kOk;
-    ProfilerInitialize p = params<ProfilerInitialize>();
+    if (done.contains(api.profiler_initialize)) return kOk;
+    auto p = params<ProfilerInitialize>();
     const int result = api.profiler_initialize(&p);
-    done = result == kOk;
+    if (result == kOk) done.insert(api.profiler_initialize);
     return result;
 }
 
