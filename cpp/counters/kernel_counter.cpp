@@ -63,8 +63,8 @@ bool same(const Counts& a, const Counts& b) {
 
 class KernelCounter::Impl {
   public:
-    Impl(const Library& library, const CountOptions& options, const CudaCalls& cuda)
-        : library_(library), options_(options), cuda_(cuda) {}
+    Impl(const Library& library, const CountOptions& options, const std::optional<CudaCalls>& cuda)
+        : library_(library), options_(options), given_(cuda) {}
 
     bool subscribe(Refusal& refusal) {
         const cupti::Api& api = library_.cupti.api;
@@ -121,6 +121,7 @@ class KernelCounter::Impl {
     void enter(std::uint32_t id, const cupti::ApiCall& call) {
         t_pending = {};
         if (stopped_.load(std::memory_order_relaxed)) return;
+        std::call_once(once_, [this] { cuda_ = given_ ? *given_ : CudaCalls::of_process(); });
         const LaunchCall launch = launch_of(id, call.parameters);
         if (launch.kind == LaunchKind::graph) {
             const std::lock_guard lock(mutex_);
@@ -281,7 +282,9 @@ class KernelCounter::Impl {
 
     const Library library_;
     const CountOptions options_;
-    const CudaCalls cuda_;
+    const std::optional<CudaCalls> given_;
+    std::once_flag once_;
+    CudaCalls cuda_{};
     cupti::Subscriber subscriber_{};
     std::atomic<bool> stopped_{};
     std::atomic<std::uint64_t> lost_{};
@@ -313,7 +316,7 @@ CudaCalls CudaCalls::of_process() {
 }
 
 KernelCounter* KernelCounter::start(const Library& library, const CountOptions& options,
-                                    const CudaCalls& cuda, Refusal& refusal) {
+                                    const std::optional<CudaCalls>& cuda, Refusal& refusal) {
     if (library.refusal) {
         refusal = library.refusal;
         return nullptr;

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -58,9 +59,10 @@ struct CountOptions {
 class KernelCounter {
   public:
     // Takes the subscription, once a process at a time. The counter is never destroyed: a callback
-    // may still be on its way in another thread.
+    // may still be on its way in another thread. Without `cuda`, that of the process at the first
+    // launch: by then it is loaded.
     static KernelCounter* start(const Library& library, const CountOptions& options,
-                                const CudaCalls& cuda, Refusal& refusal);
+                                const std::optional<CudaCalls>& cuda, Refusal& refusal);
     // Ends it and tells. A second call gives the same report.
     CountReport stop();
 
