@@ -197,10 +197,6 @@ class Sampling {
         }
         if (!sampler_) refuse(refusal);
     }
-    ~Sampling() {
-        const py::gil_scoped_release release;
-        sampler_.reset();
-    }
     Sampling(const Sampling&) = delete;
     Sampling& operator=(const Sampling&) = delete;
 
@@ -242,6 +238,7 @@ class Sampling {
     std::mutex mutex_;
     std::vector<PmSample> samples_;
     std::vector<double> values_;
+    // The last, so that it ends first; its thread never wants the GIL.
     std::unique_ptr<PmSampler> sampler_;
 };
 
