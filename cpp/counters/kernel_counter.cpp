@@ -33,8 +33,9 @@ struct Pending {
     RangeProfiler* counting{};  // and this thread has the gate
     void* context{};
     std::size_t kernel{};
-    bool shared{};  // holds the gate open
-    bool inside{};  // the library launches something itself
+    bool shared{};    // holds the gate open
+    bool inside{};    // the library launches something itself
+    unsigned deep{};  // a launch that launches: the outer one counts
 };
 thread_local Pending t_pending;
 
@@ -108,8 +109,8 @@ class KernelCounter::Impl {
             } else if (domain == cupti::kDriverApi) {
                 const auto& call = *static_cast<const cupti::ApiCall*>(data);
                 if (call.site == cupti::kEnter) {
-                    self.enter(id, call);
-                } else {
+                    if (t_pending.deep++ == 0) self.enter(id, call);
+                } else if (t_pending.deep > 0 && --t_pending.deep == 0) {
                     self.leave();
                 }
             }
@@ -119,7 +120,6 @@ class KernelCounter::Impl {
     }
 
     void enter(std::uint32_t id, const cupti::ApiCall& call) {
-        t_pending = {};
         if (stopped_.load(std::memory_order_relaxed)) return;
         std::call_once(once_, [this] { cuda_ = given_ ? *given_ : CudaCalls::of_process(); });
         const LaunchCall launch = launch_of(id, call.parameters);

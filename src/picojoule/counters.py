@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -121,6 +121,18 @@ class PmReadings:
         except ValueError:
             raise KeyError(f"the set {self.set} has no {quantity!r}") from None
         return column
+
+    def disaggregate(self, kernels: Sequence[tuple[int, int, Hashable]]) -> dict[str, list[Share]]:
+        """Each additive counter split among kernel classes, by quantity.
+
+        ``kernels`` are (begin_ns, end_ns, class) of each run, on the clock of these readings; the
+        rest as for the function of that name.
+        """
+        return {
+            quantity: disaggregate(self.begin_ns, self.end_ns, self[quantity], kernels)
+            for quantity, additive in zip(self.quantities, self.additive, strict=True)
+            if additive
+        }
 
 
 class PmSampler:

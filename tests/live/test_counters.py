@@ -274,6 +274,10 @@ def test_a_sampler_gives_arrays_in_picojoules_time(sample):
             lengths=sorted(set((r.end_ns - r.begin_ns).tolist())), warnings=r.warnings,
             during=r.sm_clock_during_hz, additive=dict(zip(r.quantities, r.additive)),
             violations=cupti.fake_cupti_violations().decode())
+        # One kernel half of the time: all that was counted is its.
+        runs = [(int(b), int(b) + 250_000, "k") for b in r.begin_ns]
+        shares = r.disaggregate(runs)
+        say(rate=shares["dram_read_bytes"][0].rate, split=sorted(shares))
         try:
             r["no such counter"]
         except KeyError as error:
@@ -288,6 +292,8 @@ def test_a_sampler_gives_arrays_in_picojoules_time(sample):
     assert 0 < said.late < 10e9
     assert said.during == 5e8  # 1000 Hz for each of the 500,000 ns
     assert said.additive["dram_read_bytes"] and not said.additive["gpc_hz"]
+    assert said.rate == pytest.approx(4e9, rel=1e-3)
+    assert "gpc_hz" not in said.split and "tensor_cycles" in said.split
     assert "GH100-B" in said.unknown
     assert said.warnings == []
 

@@ -333,6 +333,33 @@ TEST_CASE("kernel counter: launches from many threads are each counted alone") {
     CHECK(std::string(fake.violations()).empty());
 }
 
+TEST_CASE("kernel counter: a launch inside a launch belongs to the outer one") {
+    const CounterFake fake;
+    script(fake);
+    static const CounterFake* here = &fake;
+    static int nested = 0;
+    here = &fake;
+    nested = 0;
+    CudaCalls calls = cuda();
+    calls.stream_is_capturing = [](void*, int* status) {
+        if (nested++ == 0) launch(*here, "inner");  // asked in the outer one's callback
+        *status = 0;
+        return 0;
+    };
+    Refusal refusal;
+    KernelCounter* counter =
+        KernelCounter::start(CounterFake::library(), {PlanKind::quick, 1}, calls, refusal);
+    REQUIRE(counter != nullptr);
+    launch(fake, "axpy");
+    launch(fake, "half");
+    const CountReport report = counter->stop();
+    CHECK(nested == 2);
+    REQUIRE(report.kernels.size() == 2);
+    CHECK(report.kernels[0].name == "axpy");
+    CHECK(report.kernels[0].measured == 1);
+    CHECK(report.kernels[1].name == "half");
+}
+
 TEST_CASE("kernel counter: a launch after the end is nobody's") {
     const CounterFake fake;
     KernelCounter& counter = begin();
