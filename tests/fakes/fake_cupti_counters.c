@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "fake_cupti.h"
 
@@ -64,7 +65,7 @@ typedef struct {
 static struct {
     char chip[16], unknown[64];
     int init, host, pm_passes, range_passes, pm_enable, range_enable, range_start, range_stop;
-    int sample_bytes, foreign, extra;
+    int sample_bytes, foreign, extra, kernel_ms;
 } s;
 
 static pthread_mutex_t g_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -121,6 +122,7 @@ static void setting(const char* key, const char* value) {
     if (strcmp(key, "sample_bytes") == 0) s.sample_bytes = n;
     if (strcmp(key, "foreign") == 0) s.foreign = n;
     if (strcmp(key, "extra") == 0) s.extra = n;
+    if (strcmp(key, "kernel_ms") == 0) s.kernel_ms = n;
 }
 
 static void configure_locked(const char* script) {
@@ -210,7 +212,9 @@ void fake_counters_on_kernel(void* context, const char* name) {
             g_replays += (uint64_t)s.range_passes;
         }
     }
+    const int ms = s.kernel_ms;
     done(0);
+    if (ms > 0) nanosleep(&(struct timespec){0, ms * 1000000L}, NULL);
 }
 
 uint64_t fake_counters_replays(void) {

@@ -16,6 +16,7 @@ extern "C" {
 //   pm_enable=0 range_enable=0 range_start=0 range_stop=0   what these calls return
 //   sample_bytes=10240 what a sample takes of the hardware buffer
 //   foreign=0          1: another process reads the counters of this device
+//   kernel_ms=0        how long a launch of a kernel takes
 //   extra=0            so many kernels of somebody else run beside each one
 void fake_counters_configure(const char* script);
 

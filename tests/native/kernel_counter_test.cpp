@@ -360,6 +360,38 @@ TEST_CASE("kernel counter: a launch inside a launch belongs to the outer one") {
     CHECK(report.kernels[1].name == "half");
 }
 
+TEST_CASE("kernel counter: while one launch is counted, all others wait") {
+    const CounterFake fake("kernel_ms=20");
+    script(fake);
+    KernelCounter& counter = begin();
+    launch(fake, "axpy");  // counted, and from now on one that only waits
+    std::atomic<bool> end{false};
+    std::thread other([&] {
+        while (!end) launch(fake, "axpy");
+    });
+    for (int i = 0; i < 10; ++i) launch(fake, "half", static_cast<std::uint32_t>(100 + i));
+    end = true;
+    other.join();
+    const CountReport report = counter.stop();
+    REQUIRE(report.kernels.size() == 11);
+    for (const CountedKernel& kernel : report.kernels) CHECK(kernel.measured == 1);
+    CHECK(fake.replays() == 11 * 2);  // at the first try, each
+}
+
+TEST_CASE("kernel counter: threads that bring the same new kernel have it counted once") {
+    const CounterFake fake("kernel_ms=20");
+    script(fake);
+    KernelCounter& counter = begin();
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 6; ++t) threads.emplace_back([&] { launch(fake, "axpy"); });
+    for (std::thread& thread : threads) thread.join();
+    const CountReport report = counter.stop();
+    REQUIRE(report.kernels.size() == 1);
+    CHECK(report.kernels[0].launches == 6);
+    CHECK(report.kernels[0].measured == 1);
+    CHECK(fake.replays() == 2);
+}
+
 TEST_CASE("kernel counter: a launch after the end is nobody's") {
     const CounterFake fake;
     KernelCounter& counter = begin();
