@@ -37,15 +37,19 @@ const char* word_of(Role role) {
     return kWords[static_cast<unsigned>(role)];
 }
 
+py::list metrics_list(const PmSet& set) {
+    py::list metrics;
+    for (const PmMetric& metric : set.metrics) {
+        metrics.append(py::dict("name"_a = metric.name, "quantity"_a = metric.quantity,
+                                "additive"_a = metric.additive));
+    }
+    return metrics;
+}
+
 py::list sets_of(const std::string& chip) {
     py::list all;
     for (const PmSet& set : pm_sets(chip)) {
-        py::list metrics;
-        for (const PmMetric& metric : set.metrics) {
-            metrics.append(py::dict("name"_a = metric.name, "quantity"_a = metric.quantity,
-                                    "additive"_a = metric.additive));
-        }
-        all.append(py::dict("name"_a = set.name, "metrics"_a = metrics,
+        all.append(py::dict("name"_a = set.name, "metrics"_a = metrics_list(set),
                             "by_sysclk"_a = set.by_sysclk, "may_be_ring"_a = set.may_be_ring,
                             "words"_a = set.words));
     }
@@ -227,7 +231,8 @@ class Sampling {
 
     [[nodiscard]] py::dict status() const {
         const PmStatus s = sampler_->status();
-        return py::dict("chip"_a = s.chip, "set"_a = s.set, "by_sysclk"_a = s.by_sysclk,
+        return py::dict("chip"_a = s.chip, "set"_a = s.set, "missing"_a = s.missing,
+                        "metrics"_a = metrics_list(sampler_->set()), "by_sysclk"_a = s.by_sysclk,
                         "ring"_a = s.ring, "samples"_a = s.samples, "discarded"_a = s.discarded,
                         "overflows"_a = s.overflows, "gaps"_a = s.gaps,
                         "clock_doubt_ns"_a = s.clock_doubt_ns,

@@ -19,7 +19,7 @@ enum Return : int {
     kInvalidParameter = 1,
     kInvalidOperation = 7,
     kOutOfMemory = 8,
-    kHardware = 9,
+    kNotInitialized = 15,
     kNotSupported = 27,
     kInsufficientPrivileges = 35,
     kMultipleSubscribers = 39,

@@ -28,6 +28,17 @@ std::uint64_t capabilities(const std::string& procfs_root) {
     return ~std::uint64_t{0};
 }
 
+// libcupti opens its other halves by name only, and the loader's path (LD_LIBRARY_PATH) may lead to
+// those of another CUDA. The ones beside it are loaded first, and then answer to these names.
+void load_halves(const std::string& cupti) {
+    const auto slash = cupti.rfind('/');
+    if (slash == std::string::npos) return;
+    for (const char* half : {"libnvperf_host.so", "libnvperf_target.so"}) {
+        const std::string path = cupti.substr(0, slash + 1).append(half);
+        if (::access(path.c_str(), R_OK) == 0) ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    }
+}
+
 constexpr std::uint64_t kSysAdmin = std::uint64_t{1} << 21;
 constexpr std::uint64_t kPerfmon = std::uint64_t{1} << 38;
 
@@ -48,6 +59,7 @@ Library open_counters(const cupti::Places& places) {
     if (handle != nullptr) {
         library.api.bind([handle](const char* symbol) { return ::dlsym(handle, symbol); });
     }
+    load_halves(library.cupti.path);
     if (library.cupti.version < kVersionFirst || !library.api.has_host()) {
         library.refusal = {"CUPTI " + cupti::version_words(library.cupti.version) + " (" +
                                library.cupti.path + ") cannot read counters: it takes 12.6",
@@ -80,8 +92,10 @@ Refusal refusal_of(const Api& api, const char* what, int result) {
         case kInvalidOperation:
             return {begin + " is not possible: counters of this device are being read already",
                     "end whatever reads them (another PmSampler, DCGM, Nsight) first"};
+        case kNotInitialized:  // until 12.8
         case kUnknownError:
-            return {begin + " does not work here (CUPTI error 999): there may be no NVIDIA driver",
+            return {begin + " does not work here (CUPTI error " + std::to_string(result) +
+                        "): there may be no NVIDIA driver",
                     cupti::kAskDriver};
         default:
             break;

@@ -364,6 +364,22 @@ std::vector<PmSet> pm_sets(std::string_view chip) {
     return sets;
 }
 
+std::string_view base_name(std::string_view metric) {
+    const auto scope = metric.find("__");  // before it, dots belong to groups ("TPC.Triage...")
+    return metric.substr(0, metric.find('.', scope == std::string_view::npos ? 0 : scope));
+}
+
+std::vector<std::string> keep_available(PmSet& set, std::span<const std::string> base_names) {
+    std::vector<std::string> missing;
+    std::erase_if(set.metrics, [&](const PmMetric& metric) {
+        const bool there = std::find(base_names.begin(), base_names.end(),
+                                     base_name(metric.name)) != base_names.end();
+        if (!there) missing.emplace_back(metric.quantity);
+        return !there;
+    });
+    return missing;
+}
+
 RangePlan range_plan(std::string_view chip, PlanKind kind) {
     RangePlan plan{kind, {}, {}};
     const std::string_view known = known_chip(chip);

@@ -34,6 +34,13 @@ struct PmSet {
     [[nodiscard]] std::vector<const char*> names() const;
 };
 
+// A metric's name without its roll-up: "dram__bytes_read" of "dram__bytes_read.sum".
+std::string_view base_name(std::string_view metric);
+
+// Takes out what a library does not have, by the base names of what it has (older ones have fewer:
+// no bytes of DRAM before 12.9). Gives the quantities that went.
+std::vector<std::string> keep_available(PmSet& set, std::span<const std::string> base_names);
+
 // The sets of a chip, the default one first; empty: none was checked for it.
 std::vector<PmSet> pm_sets(std::string_view chip);
 

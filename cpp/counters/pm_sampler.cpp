@@ -86,6 +86,9 @@ class PmSampler::Impl {
         status_.chip = chip.name;
         if (!choose_set(refusal)) return false;
         host_ = std::make_unique<ProfilerHost>(api_, kPmSampling, status_.chip);
+        if (const auto there = host_->base_metrics(); !there.empty()) {
+            status_.missing = keep_available(set_, there);
+        }
         if (host_->refusal() || !host_->configure(set_.names())) {
             refusal = host_->refusal();
             return false;

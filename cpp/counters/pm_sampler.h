@@ -37,14 +37,15 @@ struct PmOptions {
 struct PmStatus {
     std::string chip;
     std::string set;
-    bool by_sysclk{};               // the interval is only about the one asked for
-    bool ring{};                    // when full, the oldest samples go, and not the newest
-    std::uint64_t samples{};        // delivered
-    std::uint64_t discarded{};      // the first after each start, and such without a duration
-    std::uint64_t overflows{};      // times that the hardware's buffer was full
-    std::uint64_t gaps{};           // places where samples are missing
-    std::int64_t clock_doubt_ns{};  // of the conversion of times
-    Refusal refusal;                // why it ended before its time
+    std::vector<std::string> missing;  // quantities of the set that this library does not have
+    bool by_sysclk{};                  // the interval is only about the one asked for
+    bool ring{};                       // when full, the oldest samples go, and not the newest
+    std::uint64_t samples{};           // delivered
+    std::uint64_t discarded{};         // the first after each start, and such without a duration
+    std::uint64_t overflows{};         // times that the hardware's buffer was full
+    std::uint64_t gaps{};              // places where samples are missing
+    std::int64_t clock_doubt_ns{};     // of the conversion of times
+    Refusal refusal;                   // why it ended before its time
 };
 
 class PmSampler {

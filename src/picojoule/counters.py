@@ -74,6 +74,7 @@ class Counting:
         try:
             self._native = _core.KernelCounting(sys.path, self._plan, self._times)
         except RuntimeError as error:
+            write(self._report, {"told": True})  # by whoever catches this: nothing has run
             raise refused(error) from None
         return self
 
@@ -207,9 +208,7 @@ def _readings(
     import numpy as np
 
     begin_ns, end_ns, values = taken
-    metrics = next(s for s in _core.pm_sets(status["chip"]) if s["name"] == status["set"])[
-        "metrics"
-    ]
+    metrics = status["metrics"]
     quantities = tuple(m["quantity"] for m in metrics)
     during_hz = math.nan
     if len(values) and "gpc_hz" in quantities:
@@ -219,6 +218,10 @@ def _readings(
         warnings.append(
             f"the SM clock was {before_hz / 1e6:.0f} MHz before and {during_hz / 1e6:.0f} MHz "
             "while counters were sampled: sampling may hold the clocks, and so change the energy"
+        )
+    if status["missing"]:
+        warnings.append(
+            f"this CUPTI has no {', '.join(status['missing'])} on {status['chip']}; 13.0 has"
         )
     if status["overflows"] or status["gaps"]:
         warnings.append(

@@ -74,6 +74,8 @@ static size_t g_truth_count;
 static Host g_hosts[kMostObjects];
 static Pm g_pms[kMostObjects];
 static Range g_ranges[kMostObjects];
+static const char* g_bases[kMostTruths];
+static size_t g_base_count;
 static uint64_t g_replays, g_interval, g_first;
 static int g_initialized, g_trigger, g_append;
 
@@ -150,6 +152,7 @@ void fake_counters_configure(const char* script) {
     lock();
     configure_locked(script);
     g_truth_count = 0;
+    while (g_base_count > 0) free((char*)g_bases[--g_base_count]);
     memset(g_hosts, 0, sizeof g_hosts);
     memset(g_pms, 0, sizeof g_pms);
     memset(g_ranges, 0, sizeof g_ranges);
@@ -170,6 +173,14 @@ static void add_truth(const char* kernel, const char* metric, double value) {
 
 void fake_counters_kernel(const char* name, const char* metric, double count) {
     add_truth(name, metric, count);
+}
+
+void fake_counters_base(const char* metric) {
+    lock();
+    if (g_base_count < kMostTruths && (s.unknown[0] == '\0' || !strstr(metric, s.unknown))) {
+        g_bases[g_base_count++] = strdup(metric);
+    }
+    done(0);
 }
 
 void fake_counters_rate(const char* metric, double per_ns) {
@@ -308,10 +319,9 @@ typedef struct {
 } HostBase;
 
 int cuptiProfilerHostGetBaseMetrics(HostBase* p) {
-    static const char* kNames[] = {"sm__cycles_active"};
     CHECK(p, 48);
-    p->names = kNames;
-    p->count = p->type == 0;
+    p->names = g_bases;
+    p->count = p->type == 0 ? g_base_count : 0;
     return OK;
 }
 

@@ -22,6 +22,8 @@ void fake_counters_configure(const char* script);
 
 // A kernel of that name has this count of the metric; of others it has 0.
 void fake_counters_kernel(const char* name, const char* metric, double count);
+// The library knows this metric (without roll-up); with none told, it tells none.
+void fake_counters_base(const char* metric);
 // A metric of PM sampling: so much in each nanosecond.
 void fake_counters_rate(const char* metric, double per_ns);
 // Device time goes on by so many samples, where sampling runs.

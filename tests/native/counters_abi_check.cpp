@@ -115,6 +115,9 @@ static_assert(int{kTimeInterval} == CUPTI_PM_SAMPLING_TRIGGER_MODE_GPU_TIME_INTE
 static_assert(int{kImageFull} == CUPTI_PM_SAMPLING_DECODE_STOP_REASON_COUNTER_DATA_FULL);
 static_assert(kAutoRange == CUPTI_AutoRange && kKernelReplay == CUPTI_KernelReplay);
 static_assert(int{kInvalidOperation} == CUPTI_ERROR_INVALID_OPERATION);
+static_assert(int{kNotInitialized} == CUPTI_ERROR_NOT_INITIALIZED);
+static_assert(int{kUnknownError} == CUPTI_ERROR_UNKNOWN);
+static_assert(int{kMultipleSubscribers} == CUPTI_ERROR_MULTIPLE_SUBSCRIBERS_NOT_SUPPORTED);
 static_assert(int{kOutOfMemory} == CUPTI_ERROR_OUT_OF_MEMORY);
 static_assert(int{kNotSupported} == CUPTI_ERROR_NOT_SUPPORTED);
 static_assert(int{kInsufficientPrivileges} == CUPTI_ERROR_INSUFFICIENT_PRIVILEGES);

@@ -23,6 +23,7 @@ struct CounterFake {
     FAKE(fake_cupti_, set_clock);
     FAKE(fake_counters_, kernel);
     FAKE(fake_counters_, rate);
+    FAKE(fake_counters_, base);
     FAKE(fake_counters_, advance);
     FAKE(fake_counters_, replays);
     FAKE(fake_counters_, sessions);

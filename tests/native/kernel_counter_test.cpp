@@ -242,6 +242,7 @@ TEST_CASE("kernel counter: other reasons why not, each in words") {
         {"chip=GX999", "no set of counters for the chip GX999"},
         {"unknown=fp8", "does not have all counters"},
         {"host=1", "does not know counters of the chip GH100"},
+        {"range_enable=15", "no NVIDIA driver"},
         {"range_enable=27", "not possible on this device"},
         {"range_enable=40", "virtual GPU"},
     };

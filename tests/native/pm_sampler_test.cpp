@@ -183,6 +183,32 @@ TEST_CASE("pm sampler: GA100 and Turing are paced by the system clock, Turing wi
     }
 }
 
+TEST_CASE("pm sampler: what an older library does not have is left out and named") {
+    const CounterFake fake("unknown=dram__bytes");
+    fake.rate("TPC.TriageCompute.sm__cycles_active.sum", 3.0);
+    const PmSet whole = pm_sets("GH100").front();
+    for (const PmMetric& metric : whole.metrics) {
+        fake.base(std::string(base_name(metric.name)).c_str());
+    }
+    Taken taken;
+    auto sampler = begin(taken);
+    CHECK(sampler->status().missing ==
+          std::vector<std::string>{"dram_read_bytes", "dram_write_bytes"});
+    const std::size_t width = sampler->set().metrics.size();
+    CHECK(width == whole.metrics.size() - 2);
+    fake.advance(11);
+    sampler->stop();
+    REQUIRE(taken.values.size() == 10 * width);
+    CHECK(taken.values[9 * width + column(sampler->set(), "sm_cycles")] == 600'000);
+}
+
+TEST_CASE("pm sampler: a metric's name without its roll-up") {
+    CHECK(base_name("dram__bytes_read.sum") == "dram__bytes_read");
+    CHECK(base_name("gpc__cycles_elapsed.avg.per_second") == "gpc__cycles_elapsed");
+    CHECK(base_name("TPC.TriageCompute.sm__cycles_active.sum") ==
+          "TPC.TriageCompute.sm__cycles_active");
+}
+
 TEST_CASE("pm sampler: a set by its name") {
     const CounterFake fake;
     Taken taken;

@@ -69,6 +69,8 @@ def main(argv: Sequence[str]) -> int:
             _terminal.complain("the program left no counts: it ended before it could")
             return status or 1
         document = json.loads(report.read_text(encoding="utf-8"))
+    if "told" in document:
+        return 2
     return _conclude(document, output, status)
 
 
