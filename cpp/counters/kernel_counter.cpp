@@ -109,9 +109,11 @@ class KernelCounter::Impl {
             } else if (domain == cupti::kDriverApi) {
                 const auto& call = *static_cast<const cupti::ApiCall*>(data);
                 if (call.site == cupti::kEnter) {
-                    if (t_pending.deep++ == 0) self.enter(id, call);
-                } else if (t_pending.deep > 0 && --t_pending.deep == 0) {
-                    self.leave();
+                    ++t_pending.deep;
+                    if (t_pending.deep == 1) self.enter(id, call);
+                } else if (t_pending.deep > 0) {
+                    --t_pending.deep;
+                    if (t_pending.deep == 0) self.leave();
                 }
             }
         } catch (...) {
