@@ -34,7 +34,7 @@ int fake_counters_sessions(void);      // enabled and not yet disabled
 int fake_counters_sampling(void);      // started and not stopped
 uint64_t fake_counters_interval(void);
 int fake_counters_trigger(void);
-int fake_counters_append(void);  // -1: the call had no room to say
+int fake_counters_append(void);             // -1: the call had no room to say
 uint64_t fake_counters_first_sample(void);  // when the first sample after the start began
 
 // For fake_cupti.c: a kernel runs.
