@@ -85,6 +85,22 @@ typedef struct {
 } ApiCall;
 
 typedef struct {
+    void* function;
+    uint32_t grid[3], block[3], dynamic_shared;
+    void* stream;
+} LaunchKernelParams;
+
+typedef struct {
+    uint32_t grid[3], block[3], dynamic_shared;
+    void* stream;
+} LaunchConfig;
+
+typedef struct {
+    const LaunchConfig* config;
+    void* function;
+} LaunchKernelExParams;
+
+typedef struct {
     void *context, *stream;
     void* descriptor;
 } ResourceChange;
@@ -102,6 +118,9 @@ typedef struct {
     size_t holder_bytes;
     uint8_t several, padding[7];
 } SubscribeParams;
+
+// Of fake_cupti_counters.c, where that is built too.
+__attribute__((weak)) void fake_counters_on_kernel(void* context, const char* name);
 
 typedef void (*Callback)(void*, int, uint32_t, const void*);
 typedef void (*Request)(uint8_t**, size_t*, size_t*);
@@ -149,13 +168,17 @@ static pthread_mutex_t g_violation_lock = PTHREAD_MUTEX_INITIALIZER;
 // Of the initial kind: the leak sanitizer fails on threads that live at exit with another kind.
 static _Thread_local __attribute__((tls_model("initial-exec"))) int t_in_callback;
 
-static void violation(const char* words) {
+void fake_cupti_violation(const char* words) {
     pthread_mutex_lock(&g_violation_lock);
     if (strstr(g_violations, words) == NULL) {
         const size_t n = strlen(g_violations);
         snprintf(g_violations + n, sizeof g_violations - n, "%s\n", words);
     }
     pthread_mutex_unlock(&g_violation_lock);
+}
+
+static void violation(const char* words) {
+    fake_cupti_violation(words);
 }
 
 // Every call of the real library takes its lock: from inside a callback that is a deadlock.
@@ -421,13 +444,30 @@ uint32_t fake_cupti_launch(const FakeLaunch* l) {
     const int watched =
         l->call != 0 && l->domain < kDomains && l->call < kCalls && g_watched[l->domain][l->call];
     uint64_t shared = 0;
-    ApiCall call = {0, "call", NULL, NULL, l->name, NULL, l->context, &shared, correlation};
+    void* const context = (void*)(uintptr_t)l->context;
+    void* const stream = (void*)(uintptr_t)l->stream;
+    const LaunchKernelParams plain = {NULL,
+                                      {l->grid[0], l->grid[1], l->grid[2]},
+                                      {l->block[0], l->block[1], l->block[2]},
+                                      l->dynamic_shared,
+                                      stream};
+    LaunchConfig config;
+    memcpy(config.grid, plain.grid, sizeof config.grid);
+    memcpy(config.block, plain.block, sizeof config.block);
+    config.dynamic_shared = l->dynamic_shared;
+    config.stream = stream;
+    const LaunchKernelExParams extended = {&config, NULL};
+    const int is_extended = l->call == 652 || l->call == 653;
+    const void* const parameters = is_extended ? (const void*)&extended : (const void*)&plain;
+    ApiCall call = {0,       "call",     parameters, NULL, l->name,
+                    context, l->context, &shared,    correlation};
     const Callback callback = g_callback;
     if (watched && callback != NULL) {
         t_in_callback = 1;
         callback(g_user, (int)l->domain, l->call, &call);
         t_in_callback = 0;
     }
+    if (l->kind == 10 && fake_counters_on_kernel) fake_counters_on_kernel(context, l->name);
     if (l->kind != 0) {
         pthread_mutex_lock(&g_lock);
         const int all = 1 << 10 | 1 << 1 | 1 << 2;
@@ -478,6 +518,13 @@ void fake_cupti_graph_node(uint64_t node, uint64_t original) {
     t_in_callback = 1;
     callback(g_user, 3, event, &change);
     t_in_callback = 0;
+}
+
+void fake_cupti_context_ends(uint32_t context) {
+    const Callback callback = g_callback;
+    if (callback == NULL || !g_watched[3][2]) return;
+    ResourceChange change = {(void*)(uintptr_t)context, NULL, NULL};
+    callback(g_user, 3, 2, &change);
 }
 
 void fake_cupti_deliver(void) {

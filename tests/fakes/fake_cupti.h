@@ -40,6 +40,8 @@ uint32_t fake_cupti_launch(const FakeLaunch* launch);
 void fake_cupti_finish(uint32_t correlation, uint64_t end);
 // A node of a graph is made (original 0) or cloned, on this thread.
 void fake_cupti_graph_node(uint64_t node, uint64_t original);
+// The destruction of a context begins, on this thread.
+void fake_cupti_context_ends(uint32_t context);
 // The library delivers what is complete, from its own thread, as it does now and then.
 void fake_cupti_deliver(void);
 // Records lost for want of device memory.
@@ -48,6 +50,7 @@ uint64_t fake_cupti_now(void);
 void fake_cupti_set_clock(int64_t offset_ns);  // from CLOCK_REALTIME
 // A client of CUPTI did what it must not do; one line each, empty: none.
 const char* fake_cupti_violations(void);
+void fake_cupti_violation(const char* words);
 // 1 if calls of that id reach the subscriber.
 int fake_cupti_watches(uint32_t domain, uint32_t call);
 int fake_cupti_kinds(void);  // enabled kinds, one bit each

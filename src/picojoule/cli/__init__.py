@@ -35,6 +35,9 @@ COMMANDS = {
     "import": Command(
         "picojoule.cli.import_", "take in another profiler's timeline, with power readings or alone"
     ),
+    "count": Command(
+        "picojoule.cli.count", "count exactly what each GPU kernel of a program computes and moves"
+    ),
     "doctor": Command(
         "picojoule.cli.doctor", "what can be measured here, and what would mend the rest"
     ),

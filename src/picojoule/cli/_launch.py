@@ -54,16 +54,25 @@ def _say(message: str) -> None:
         sys.stderr.flush()
 
 
+def _count_or_profile(pj: Any, settings: dict[str, Any]) -> Any:
+    """``picojoule count`` measures no energy: it runs every kernel several times."""
+    if "count" not in settings:
+        return pj.profile(**settings)
+    import picojoule.counters
+
+    return picojoule.counters.Counting(**settings["count"])
+
+
 def _open_profile(settings: dict[str, Any]) -> None:
     """Begin to measure. The program runs even if that fails, unless what was asked is not here."""
     try:
         pj = _import_picojoule()
         try:
-            profile = pj.profile(**settings)
+            profile = _count_or_profile(pj, settings)
             profile.__enter__()
         except (pj.errors.NoMeterError, pj.errors.UsageError) as error:
             _say(f"error: {error}")
-            os._exit(2 if isinstance(error, pj.errors.UsageError) else 1)
+            os._exit(2 if isinstance(error, pj.errors.UsageError) or "count" in settings else 1)
     except Exception as error:
         _say(f"warning: nothing is measured, the program runs without: {error}")
         return
@@ -76,7 +85,8 @@ def _open_profile(settings: dict[str, Any]) -> None:
             return  # a forked child that ends like its parent
         try:
             profile.__exit__(None, None, None)
-            _ = profile.result  # waits for the closing reading and finishes the trace
+            if "count" not in settings:
+                _ = profile.result  # waits for the closing reading and finishes the trace
         except Exception as error:
             _say(f"warning: the profile could not be finished: {error}")
 

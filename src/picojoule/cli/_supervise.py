@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -44,6 +46,14 @@ def death_notice(wait_status: int) -> str | None:
     except ValueError:  # a real-time signal
         name = ""
     return f"the program was killed by signal {number}{name}"
+
+
+def interpreter_flags() -> list[str]:
+    """The flags this interpreter was started with (``-O``, ``-W``, ``-X``, ...), for the child."""
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    if getattr(sys.stdout, "write_through", False):
+        flags.append("-u")
+    return flags
 
 
 class Supervisor:

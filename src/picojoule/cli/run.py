@@ -12,7 +12,6 @@ import contextlib
 import json
 import math
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,13 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
 from picojoule.cli import _terminal
 from picojoule.cli._progress import StatusLine
-from picojoule.cli._supervise import Supervisor, death_notice, exit_status, signals_held
+from picojoule.cli._supervise import (
+    Supervisor,
+    death_notice,
+    exit_status,
+    interpreter_flags,
+    signals_held,
+)
 from picojoule.cli._target import Target, resolve, split
 from picojoule.errors import (
     ForeignTraceError,
@@ -264,7 +269,7 @@ def _run_python(
     """Run a Python program in a child that measures itself."""
     argv = [
         sys.executable,
-        *_interpreter_flags(),
+        *interpreter_flags(),
         str(Path(__file__).with_name("_launch.py")),
         target.kind,
         json.dumps(settings.keywords()),
@@ -317,7 +322,7 @@ def _run_unmeasured(
     if target.kind != "command":
         executable = sys.executable
         module = ["-m"] if target.kind == "module" else []
-        words = (executable, *_interpreter_flags(), *module, *words)
+        words = (executable, *interpreter_flags(), *module, *words)
     with signals_held() as supervisor:
         try:
             pid = supervisor.spawn(executable, words)
@@ -343,14 +348,6 @@ def _wait(
         return supervisor.wait(pid, lambda: progress.update(snapshot))
     finally:
         progress.clear()
-
-
-def _interpreter_flags() -> list[str]:
-    """The flags this interpreter was started with (``-O``, ``-W``, ``-X``, ...), for the child."""
-    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    if getattr(sys.stdout, "write_through", False):
-        flags.append("-u")
-    return flags
 
 
 def _load(folder: str | None) -> Profile | None:
