@@ -19,6 +19,7 @@ from picojoule.errors import NoMeterError, NotFinishedError, UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from picojoule._counts import CountTable
     from picojoule.flops.summary import Flops
     from picojoule.kernels import KernelTable
     from picojoule.results import Estimate, Profile, RegionTable
@@ -69,10 +70,13 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             still shows them where another open profile wants them. NVTX is told of picojoule when
             picojoule is imported; a library that used NVTX earlier, and programs run under another
             NVTX tool, show none.
+        counts: a file of ``picojoule count``: FLOPs and bytes of this program's kernels, counted by
+            the hardware in a run of its own.
 
     Raises:
         UsageError: an absurd rate, an unknown choice of kernels or annotations, no valid source
             name, or a profile entered twice.
+        ForeignTraceError: ``counts`` is no file of ``picojoule count``.
         NoMeterError: a meter named in ``sources`` does not work here; says why and what mends it.
         OSError: ``output`` cannot be created.
     """
@@ -97,6 +101,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         output: str | os.PathLike[str] | None = None,
         kernels: str | bool | None = None,
         annotations: bool = True,
+        counts: str | os.PathLike[str] | None = None,
     ) -> None:
         """See the class."""
         if name is not None and not isinstance(name, str):
@@ -107,6 +112,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         self._output = None if output is None else os.fspath(output)
         self._kernels = _check_kernels(kernels)
         self._annotations = _check_annotations(annotations)
+        self._counts = _read_counts(counts)
         self._annotated = False  # this profile counts among those that want annotations
         self._session: _core.Session | None = None
         self._region: _core.region | None = None
@@ -200,6 +206,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
                 kernels=self._kernels,
                 annotations=self._annotations,
             )
+            one._counts = self._counts
             told.last_profile = one
             return one
 
@@ -245,7 +252,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         if self._result is None:
             from picojoule._runs import profile_of
 
-            self._result = profile_of(_recorded(session))
+            self._result = profile_of(_recorded(session, self._counts))
         return self._result
 
     def snapshot(self) -> Profile:
@@ -258,7 +265,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             raise NotFinishedError("nothing was measured yet: this profile was never entered")
         from picojoule._runs import profile_of
 
-        return profile_of(_recorded(self._session))
+        return profile_of(_recorded(self._session, self._counts))
 
     def _finish_output(self) -> None:
         """Turn the journal into the finished trace; once."""
@@ -271,7 +278,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         from picojoule._runs import profile_of
 
         trouble = self._session.flush(_CLOSING_S)
-        trace = _recorded(self._session)
+        trace = _recorded(self._session, self._counts)
         self._result = profile_of(trace)
         words = _trace.finish(self._output, trace, trouble)
         if words:
@@ -290,7 +297,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
 
         _ = self.result  # waits for the closing tick
         assert self._session is not None
-        _trace.save(path, _recorded(self._session))
+        _trace.save(path, _recorded(self._session, self._counts))
 
     @property
     def energy_j(self) -> float:
@@ -393,13 +400,21 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
 _KERNELS = ("all", "sums", "overlay", "off")
 
 
-def _recorded(session: _core.Session) -> _core.Trace:
+def _read_counts(counts: str | os.PathLike[str] | None) -> CountTable | None:
+    if counts is None:
+        return None
+    from picojoule._counts import load_counts
+
+    return load_counts(counts)
+
+
+def _recorded(session: _core.Session, counts: CountTable | None) -> _core.Trace:
     """What was recorded, with what this process knows of the work that it did."""
     trace = session.trace()
-    if "picojoule.flops" in sys.modules or "torch._inductor" in sys.modules:
+    if counts or "picojoule.flops" in sys.modules or "torch._inductor" in sys.modules:
         from picojoule.flops.collect import environment_with_work
 
-        environment = environment_with_work(trace)
+        environment = environment_with_work(trace, counts)
         if environment is not None:
             trace.environment = environment
     return trace

@@ -14,15 +14,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from picojoule._counts import CountTable
     from picojoule.results import Profile
 
 _REPLAYED, _UNMATCHED = 1, 2
 
 
-def profile_of(trace: _core.Trace) -> Profile:
+def profile_of(trace: _core.Trace, counts: CountTable | None = None) -> Profile:
     """The profile that ``trace`` holds, with its kernels' runs and its FLOPs.
 
-    Pure, as ``_build.build`` is.
+    Pure, as ``_build.build`` is. ``counts`` come on top of what the trace knows of its work.
     """
     from picojoule._build import build
     from picojoule.flops.summary import with_flops
@@ -33,11 +34,21 @@ def profile_of(trace: _core.Trace) -> Profile:
     if len(trace.kernels) and len(table):
         runs = _runs(trace, table, profile.paths, profile.own_path)
         profile = replace(profile, kernels=KernelTable(tuple(table), table.devices, runs))
-    return with_flops(profile, from_json((getattr(trace, "environment", None) or {}).get("work")))
+    work = from_json((getattr(trace, "environment", None) or {}).get("work"))
+    if counts:
+        from picojoule.flops.counted import kernel_costs
+
+        more = tuple(kernel_costs(trace.kernel_classes, counts))
+        work = replace(work, kernels=(*work.kernels, *more))
+    return with_flops(profile, work)
 
 
-def load(path: str | os.PathLike[str]) -> Profile:
+def load(path: str | os.PathLike[str], *, counts: str | os.PathLike[str] | None = None) -> Profile:
     """The profile stored at ``path``; what a killed program left behind is recovered.
+
+    Args:
+        path: the folder that a profile or ``picojoule run -o`` wrote.
+        counts: a file of ``picojoule count`` for the same program.
 
     Raises:
         FileNotFoundError: nothing is there.
@@ -47,7 +58,11 @@ def load(path: str | os.PathLike[str]) -> Profile:
     """
     from picojoule import _trace
 
-    return profile_of(_trace.read(path))
+    if counts is None:
+        return profile_of(_trace.read(path))
+    from picojoule._counts import load_counts
+
+    return profile_of(_trace.read(path), load_counts(counts))
 
 
 def _runs(

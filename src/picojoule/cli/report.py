@@ -38,11 +38,14 @@ def main(argv: Sequence[str]) -> int:
         metavar="N",
         help=f"lines; the rest is one sum (default: {_kernels.MOST_ROWS}; 0: all)",
     )
+    kernels.add_argument(
+        "--counts", metavar="FILE", help="FLOPs and bytes of kernels, from 'picojoule count'"
+    )
     args = parser.parse_args(argv)
 
     import picojoule as pj
 
-    profile = pj.load(args.run)
+    profile = pj.load(args.run, counts=args.counts)
     if args.html:
         from picojoule.reports import html
 

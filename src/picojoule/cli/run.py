@@ -65,6 +65,7 @@ class Settings:
     rate_hz: float | None
     kernels: str | None = None
     annotations: bool = True
+    counts: str | None = None
 
     def keywords(self) -> dict[str, Any]:
         """As keyword arguments, all of them plain JSON values."""
@@ -75,6 +76,7 @@ class Settings:
             "rate_hz": self.rate_hz,
             "kernels": self.kernels,
             "annotations": self.annotations,
+            "counts": self.counts,
         }
 
 
@@ -97,6 +99,7 @@ def main(argv: Sequence[str]) -> int:
             args.rate_hz,
             args.kernels,
             args.annotations,
+            _counts(args.counts),
         )
 
         progress = StatusLine.for_terminal() if not args.quiet else None
@@ -163,6 +166,9 @@ def _parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
             "the vendor's library left to another profiler (overlay), or none (off)",
         ),
         parser.add_argument(
+            "--counts", metavar="FILE", help="FLOPs and bytes of kernels, from 'picojoule count'"
+        ),
+        parser.add_argument(
             "--json", metavar="FILE", help="also write the summary as JSON; '-' is stdout"
         ),
     ]
@@ -175,6 +181,16 @@ def _parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
     parser.add_argument("--force", action="store_true", help="with -o: overwrite an older run")
     parser.add_argument("-q", "--quiet", action="store_true", help="show no summary")
     return parser, frozenset(option for action in valued for option in action.option_strings)
+
+
+def _counts(path: str | None) -> str | None:
+    """The file, looked at before the program runs and not after."""
+    if path is None:
+        return None
+    from picojoule._counts import load_counts
+
+    load_counts(path)
+    return str(Path(path).absolute())  # the program may change its folder
 
 
 def _names(text: str) -> list[str]:

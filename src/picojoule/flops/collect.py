@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from picojoule import _core
+    from picojoule._counts import CountTable
     from picojoule.flops.work import Work
 
 
-def environment_with_work(trace: _core.Trace) -> dict[str, Any] | None:
+def environment_with_work(
+    trace: _core.Trace, counts: CountTable | None = None
+) -> dict[str, Any] | None:
     """The environment to keep with ``trace`` if anything is known of its work; None if not.
 
     Costs next to nothing where nobody has asked for FLOPs: what was not imported knows nothing.
@@ -19,9 +22,9 @@ def environment_with_work(trace: _core.Trace) -> dict[str, Any] | None:
         *("picojoule.flops.window", "picojoule.flops.kernel_cost", "picojoule.flops.jax_"),
         "torch._inductor.codecache",
     )
-    if not any(name in sys.modules for name in asked):
+    if not counts and not any(name in sys.modules for name in asked):
         return None
-    work = work_of(trace)
+    work = work_of(trace, counts)
     if not work:
         return None
     from picojoule._environment import environment
@@ -30,7 +33,7 @@ def environment_with_work(trace: _core.Trace) -> dict[str, Any] | None:
     return {**environment(), "work": to_json(work)}
 
 
-def work_of(trace: _core.Trace) -> Work:
+def work_of(trace: _core.Trace, counts: CountTable | None = None) -> Work:
     """Windows inside the trace, and costs of the kernels that it has."""
     from picojoule.flops.work import KernelCost, Work
 
@@ -47,6 +50,10 @@ def work_of(trace: _core.Trace) -> Work:
             from picojoule.flops import inductor
 
             kernels += [k for k in inductor.costs() if k.name in names]
+        if counts:
+            from picojoule.flops import counted
+
+            kernels += counted.kernel_costs(classes, counts)
         if jax:
             kernels += jax.kernel_costs(names)
         for c in classes if told else ():
