@@ -1,4 +1,5 @@
 // Which counters are read on which chip. Pure data, and what follows from it by arithmetic.
+// The tables of PM sampling are in metric_sets.cpp, those of the range profiler in range_plans.cpp.
 //
 // What the host half of CUPTI 13.0 says of these sets (metric names, passes) is a test that needs
 // no GPU: tests/unit/test_metric_sets.py.

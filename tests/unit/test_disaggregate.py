@@ -1,10 +1,12 @@
 """Counters of a whole device, split among the kernels that ran: against rates that are known."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 
+from picojoule._disaggregate import _nnls
 from picojoule.counters import disaggregate, tensor_flops
 from picojoule.errors import UsageError
 
@@ -102,6 +104,25 @@ def test_a_rate_is_never_negative():
     values[1::2] -= 1e3  # where b runs, less than nothing was counted
     for share in disaggregate(begins, ends, values, kernels):
         assert share.rate >= 0 and share.low >= 0
+
+
+def test_the_solution_is_the_best_of_all_that_are_not_negative():
+    rng = np.random.default_rng(4)
+    for _ in range(200):
+        # Much alike, so that a class that looks useful at first goes when others have come.
+        matrix = rng.uniform(0.5, 1, (8, 5))
+        right = matrix @ rng.normal(0, 1, 5) + rng.normal(0, 0.3, 8)
+        best = np.linalg.norm(right)
+        for members in itertools.product([False, True], repeat=5):
+            some = np.array(members)
+            trial = np.zeros(5)
+            if some.any():
+                trial[some] = np.linalg.lstsq(matrix[:, some], right, rcond=None)[0]
+            if (trial >= 0).all():
+                best = min(best, np.linalg.norm(matrix @ trial - right))
+        found = _nnls(matrix, right)
+        assert (found >= 0).all()
+        assert np.linalg.norm(matrix @ found - right) == pytest.approx(best, rel=1e-9, abs=1e-12)
 
 
 def test_samples_that_are_unknown_or_out_of_order_do_no_harm():
