@@ -109,6 +109,11 @@ py::list discover() {
     return out;
 }
 
+py::dict status_dict(const TracerStatus& s) {
+    return py::dict("mode"_a = to_string(s.mode), "words"_a = s.words, "remedy"_a = s.remedy,
+                    "holder"_a = s.holder, "library"_a = s.library, "version"_a = s.version);
+}
+
 }  // namespace
 
 void bind_engine(py::module_& m) {
@@ -149,13 +154,13 @@ void bind_engine(py::module_& m) {
     m.def("look_for_libraries_in", &KernelRecorder::set_folders, "folders"_a,
           "Where vendors' libraries may lie, as in sys.path; before the first session.");
     m.def(
+        "tracer_outlook", [] { return status_dict(KernelRecorder::outlook()); },
+        "How kernels would be traced here, or why not. Opens the vendor's library.");
+    m.def(
         "tracer_status",
         [] {
-            TracerStatus s;
-            if (const Engine* engine = Engine::existing()) s = engine->tracer_status();
-            return py::dict("mode"_a = to_string(s.mode), "words"_a = s.words,
-                            "remedy"_a = s.remedy, "holder"_a = s.holder, "library"_a = s.library,
-                            "version"_a = s.version);
+            const Engine* engine = Engine::existing();
+            return status_dict(engine == nullptr ? TracerStatus{} : engine->tracer_status());
         },
         "How kernels are traced by the sessions now open, or why not.");
     m.def("want_annotations", &want_annotations, "on"_a,

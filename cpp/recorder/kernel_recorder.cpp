@@ -94,6 +94,11 @@ void KernelRecorder::set_folders(std::vector<std::string> folders) {
     *g_folders = std::move(folders);
 }
 
+TracerStatus KernelRecorder::outlook() {
+    const std::lock_guard lock(g_folders_mutex);
+    return tracer_outlook(*g_folders);
+}
+
 std::shared_ptr<KernelSession> KernelRecorder::begin(KernelWish wish, bool journal) {
     if (wish == KernelWish::off) return nullptr;
     auto session = std::make_shared<KernelSession>();

@@ -74,6 +74,8 @@ class KernelRecorder final : public ActivitySink {
     static void set_current_path(std::uint32_t (*current_path)() noexcept) noexcept;
     // Where vendors' libraries may lie beside the system's places (as in sys.path).
     static void set_folders(std::vector<std::string> folders);
+    // What a tracer would do here; see tracer_outlook.
+    static TracerStatus outlook();
 
     // `device_of`: domain and name of the device with that UUID, as the meters call it; empty if no
     // meter knows it. Called on the tracer's thread, under no lock of this class.

@@ -169,4 +169,29 @@ std::string Subscription::words(int result) const {
            std::to_string(result) + ")";
 }
 
+TracerStatus outlook(const Places& places, unsigned driver_branch) {
+    TracerStatus status;
+    if (driver_branch == 0) {
+        status.words = "there is no NVIDIA driver here, so no kernels will be recorded";
+        return status;
+    }
+    const Library library = open_library(places);
+    status.library = library.path;
+    status.version = library.version;
+    if (!library) {
+        status.words = library.words;
+        status.remedy = library.remedy;
+        return status;
+    }
+    const bool several = library.version >= kVersion13_3 && library.api.second_family() &&
+                         driver_branch >= kDriverOfSeveral;
+    status.mode = several ? TraceMode::shared : TraceMode::single;
+    status.words = "CUPTI " + version_words(library.version) + " with driver branch " +
+                   std::to_string(driver_branch) +
+                   (several ? ": kernels are recorded, also beside other profilers"
+                            : ": kernels are recorded, unless another profiler of the same process "
+                              "was first; then only power is");
+    return status;
+}
+
 }  // namespace picojoule::cupti

@@ -53,4 +53,7 @@ class Subscription {
     bool second_{};  // the calls that take a subscriber
 };
 
+// Which mode subscribing would choose with the library found there, without subscribing.
+TracerStatus outlook(const Places& places, unsigned driver_branch);
+
 }  // namespace picojoule::cupti

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include "tracers/cupti_subscription.h"
 #include "tracers/cupti_tracer.h"
 
 namespace picojoule {
@@ -15,6 +16,10 @@ bool device_in_use() noexcept {
 
 std::unique_ptr<Tracer> make_tracer(const std::vector<std::string>& folders) {
     return cupti::make_tracer(cupti::Places::from_process(folders));
+}
+
+TracerStatus tracer_outlook(const std::vector<std::string>& folders) {
+    return cupti::outlook(cupti::Places::from_process(folders), driver_branch());
 }
 
 unsigned driver_branch() {

@@ -105,7 +105,7 @@ def _environment(trace: _core.Trace) -> dict[str, Any]:
         return dict(known)
     from picojoule._environment import environment
 
-    return environment()
+    return environment(trace)
 
 
 def _share(overhead: Mapping[str, float], duration_s: float) -> float:

@@ -6,7 +6,7 @@ import platform
 import re
 import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,8 @@ class Doctor:
 
     meters: tuple[Meter, ...]
     versions: Mapping[str, str]
+    #: How kernels of a GPU will be traced: dict with ``mode``, ``words``, ``remedy``, ``library``.
+    tracing: Mapping[str, Any] = field(default_factory=dict)
     nvtx: str = ""  # why NVTX ranges are not seen as regions here; "" if they are
 
     @property
@@ -83,6 +85,7 @@ class Doctor:
             "provenances": list(self.provenances),
             "verdict": self.verdict(),
             "versions": dict(self.versions),
+            "tracing": dict(self.tracing),
             "nvtx": self.nvtx,
             "meters": [asdict(meter) for meter in self.meters],
         }
@@ -96,6 +99,10 @@ class Doctor:
                 lines += _finding(finding)
             for channel in meter.channels:
                 lines += _channel(channel)
+        if self.tracing:
+            lines += ["", *_wrap(f"GPU kernels: {self.tracing['words']}", "")]
+            if self.tracing["remedy"]:
+                lines += _wrap(f"to mend it: {self.tracing['remedy']}", "  ")
         if self.nvtx:
             lines += ["", *_wrap(f"NVTX ranges: {self.nvtx}", "")]
         return "\n".join([*lines, "", self.verdict()])
@@ -120,7 +127,7 @@ def doctor() -> Doctor:
         )
         for found in _core.discover()
     )
-    return Doctor(meters, _versions(), nvtx_obstacle())
+    return Doctor(meters, _versions(), _core.tracer_outlook(), nvtx_obstacle())
 
 
 def _finding(finding: Finding) -> list[str]:

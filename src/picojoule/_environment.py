@@ -8,6 +8,7 @@ import platform
 import sys
 from typing import Any
 
+from picojoule import _core
 from picojoule._version import __version__
 
 
@@ -31,12 +32,12 @@ def describe() -> list[str]:
     return [*_static(os.getpid()), "command=" + " ".join(sys.argv)[:4096]]
 
 
-def environment() -> dict[str, Any]:
-    """What a trace keeps of where it was recorded, and of what its meters said."""
-    from picojoule import _core
-
+def environment(trace: _core.Trace) -> dict[str, Any]:
+    """What a trace keeps of where it was recorded, and of what its meters and tracers said."""
     known: dict[str, Any] = dict(line.split("=", 1) for line in describe())
     known["findings"] = _core.findings()
+    if words := trace.meta.get("kernels"):
+        known["tracing"] = words
     return known
 
 

@@ -280,7 +280,7 @@ def _environment_of(trace: _core.Trace) -> dict[str, Any]:
         return dict(known)
     from picojoule._environment import environment
 
-    return environment()
+    return environment(trace)
 
 
 _ROWS = 1 << 16  # a batch: bounds what is held twice while writing

@@ -30,7 +30,7 @@ def environment_with_work(
     from picojoule._environment import environment
     from picojoule.flops.work import to_json
 
-    return {**environment(), "work": to_json(work)}
+    return {**environment(trace), "work": to_json(work)}
 
 
 def work_of(trace: _core.Trace, counts: CountTable | None = None) -> Work:

@@ -225,6 +225,8 @@ def _remarks(profile: Profile, screen: Screen) -> list[str]:
         say(f"gap: {gap}")
     if cost := _facts.overhead(profile):
         say(f"overhead: {', '.join(cost)}")
+    if words := profile.meta.get("tracing"):
+        say(f"kernels: {clean(str(words))}")
     for what, why, remedy in _facts.refused(profile):
         say(f"not measured: {what}{': ' + why if why else ''}", "")
         if remedy:
