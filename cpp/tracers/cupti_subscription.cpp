@@ -1,11 +1,13 @@
 #include "tracers/cupti_subscription.h"
 
 #include <iterator>
+#include <ranges>
 
 namespace picojoule::cupti {
 namespace {
 
 constexpr const char* kOurName = "picojoule";
+// Kernels last: with graphs they must not be recorded without copies and sets.
 constexpr std::uint32_t kKinds[] = {kMemcpy, kMemset, kConcurrentKernel};
 
 std::string with(const Library& library) {
@@ -108,7 +110,8 @@ bool Subscription::enable(const Callbacks& callbacks, TracerStatus& status) {
 }
 
 void Subscription::disable() noexcept {
-    for (const std::uint32_t kind : kKinds) disable_kind(kind);
+    // The other way round: never kernels alone, not even for a moment.
+    for (const std::uint32_t kind : kKinds | std::views::reverse) disable_kind(kind);
     all_calls(false);
 }
 

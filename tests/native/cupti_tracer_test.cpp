@@ -1016,7 +1016,8 @@ TEST_CASE("cupti: threads come and go, and one launches while tracing ends") {
     over = true;
     busy.join();
     CHECK(lab.sink.on_stream(7).size() == 200);
-    CHECK(lab.tracer->counters().unmatched == 0);
+    // A thread that launches without a pause may fill its ring before we get to run.
+    CHECK(lab.tracer->counters().unmatched <= lab.tracer->counters().launches_lost);
 }
 
 TEST_CASE("cupti: the clock is set while tracing") {
