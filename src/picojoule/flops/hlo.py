@@ -1,350 +1,340 @@
-"""FLOPs and bytes of XLA's programs, from their optimised text: what runs, how often.
+"""FLOPs and bytes of a compiled XLA program, kernel by kernel, from its optimised HLO text.
 
-XLA's own ``cost_analysis()`` counts the body of a loop once and takes 1 away for a call that it
-cannot see into. Here a loop counts as often as it runs where the compiler knows that, and what
-cannot be seen is nan by itself and missing from the total by name.
+XLA's own ``cost_analysis()`` counts the body of a loop once and an opaque call as -1, so that a
+scan over layers has one layer and an unknown hides in a plausible sum. Here a loop with a known
+trip count multiplies its kernels, and what is not known is listed and never enters a sum.
 
-Conventions are those of ``formulas``, but for convolutions: as XLA counts them, taps that fall on
-padding, or into the holes of a dilated input, are left out.
+No jax is needed: ``costs(compiled.as_text())``.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from picojoule.flops import formulas
-from picojoule.flops._hlo_text import Array, Instruction, Program, parse
+from picojoule.flops._hlo_bytes import traffic
+from picojoule.flops._hlo_calls import custom_call
+from picojoule.flops._hlo_ops import NOTHING, operation
+from picojoule.flops._hlo_parse import (
+    Computation,
+    HloSyntaxError,
+    Instruction,
+    Module,
+    Shape,
+    parse,
+)
+from picojoule.flops._hlo_work import Work, opaque
 from picojoule.flops.cost import Cost
 
-_ONE = frozenset(
-    (
-        *("add", "subtract", "multiply", "divide", "power", "remainder", "atan2", "exponential"),
-        *("exponential-minus-one", "log", "log-plus-one", "tanh", "sqrt", "rsqrt", "cbrt", "sine"),
-        *("cosine", "tan", "erf", "acos", "acosh", "asin", "asinh", "atanh", "cosh", "sinh"),
-    )
-)
-_MORE = {"logistic": 3}
-_COMPLEX = {"add": 2, "subtract": 2, "multiply": 6, "divide": 11}
-#: Nothing is computed, nor launched: not a kernel.
-_SILENT = frozenset(
-    (
-        *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all"),
-        *("partition-id", "replica-id", "opt-barrier", "add-dependency", "async-update"),
-        *("async-done", "copy-done", "domain", "get-dimension-size"),
-    )
-)
-_HARMLESS_CALLS = ("Sharding", "SPMD", "annotate_device_placement", "TopK", "AllocateBuffer", "Mov")
-_TYPES = {
-    "f64": "fp64", "c128": "fp64", "f32": "fp32", "c64": "fp32", "f16": "fp16", "bf16": "bf16",
-}  # fmt: skip
+__all__ = ["HloCosts", "HloSyntaxError", "KernelCost", "Unknown", "costs"]
 
 
 @dataclass(frozen=True, slots=True)
-class HloKernel:
-    """One thing that is launched: a fusion, a product, a call."""
+class KernelCost:
+    """One kernel as XLA launches it: a fusion, a library call or a single operation."""
 
-    name: str  # the instruction's; as a kernel of a GPU its dots are underscores
-    op_name: str  # where in the user's program
-    cost: Cost  # of one execution
-    times: float  # executions in one run of the program; nan where only the run knows
+    #: The instruction's name, as in ``loop_add_fusion.3``: ``hlo_op`` of profiles on a GPU.
+    name: str
+    opcode: str
+    #: Where it stands: the entry computation, a loop's body, a branch.
+    computation: str
+    #: The traced operation, as in ``jit(step)/layer/dot_general``; "" if XLA made it up.
+    op_name: str
+    #: Of one run. ``flops`` is nan if anything in it is not known.
+    cost: Cost
+    #: Runs in one run of the program; nan inside a branch or a loop whose trips are not known.
+    executions: float
+    #: FLOPs of one run by (kind, type): what is known of them.
+    parts: dict[tuple[str, str], float] = field(default_factory=dict)
+    transcendentals: float = 0.0
+    #: FLOPs of one run, without multiplications with padding; nan if not known.
+    flops_without_padding: float = math.nan
 
-    @property
-    def kernel_name(self) -> str:
-        """Its name as a profiler of the GPU sees it."""
-        return self.name.replace(".", "_").replace("-", "_")
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """FLOPs that are missing in a total, and why."""
+
+    name: str
+    reason: str
+    #: How often it runs; nan if not known.
+    executions: float
+    #: FLOPs of one run of a loop's body, or the most that the branches of a conditional have beyond
+    #: what they share; nan if not known.
+    flops_each: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
 class HloCosts:
-    """The costs of a whole program, by kernel."""
+    """What one run of a compiled program costs."""
 
-    kernels: tuple[HloKernel, ...]
-
-    @property
-    def flops(self) -> float:
-        """FLOPs of one run, of all kernels whose FLOPs are known; see ``unknown``."""
-        return math.fsum(k.cost.flops * k.times for k in self._known)
-
-    @property
-    def bytes(self) -> float:
-        """Bytes of one run, of the same kernels."""
-        return math.fsum(k.cost.bytes * k.times for k in self._known)
-
-    @property
-    def by_type(self) -> Mapping[str, float]:
-        """FLOPs by type of arithmetic."""
-        out: dict[str, float] = {}
-        for k in self._known:
-            if k.cost.flops:
-                out[k.cost.type] = out.get(k.cost.type, 0.0) + k.cost.flops * k.times
-        return out
+    module: str
+    platform: str  # "gpu", "cpu" or "" where the text does not show it
+    kernels: tuple[KernelCost, ...]
+    #: Of what is certain. ``flops`` is a lower bound if ``unknown`` is not empty, nan if nothing at
+    #: all is known. Of a conditional it has what all branches share. ``bytes`` is nan if a loop's
+    #: trips are not known or branches differ: a part of them would spoil the intensity.
+    total: Cost
+    #: FLOPs of ``total`` by (kind, type).
+    parts: dict[tuple[str, str], float]
+    transcendentals: float
+    #: FLOPs of ``total`` without multiplications with padding.
+    flops_without_padding: float
+    unknown: tuple[Unknown, ...]
 
     @property
-    def unknown(self) -> tuple[HloKernel, ...]:
-        """Kernels whose FLOPs, or whose number of executions, are not known."""
-        return tuple(k for k in self.kernels if math.isnan(k.cost.flops * k.times))
+    def coverage(self) -> float:
+        """Share of kernels (each counted once) whose FLOPs are known; nan without kernels."""
+        if not self.kernels:
+            return math.nan
+        return sum(not math.isnan(k.cost.flops) for k in self.kernels) / len(self.kernels)
 
-    @property
-    def _known(self) -> Sequence[HloKernel]:
-        return [k for k in self.kernels if not math.isnan(k.cost.flops * k.times)]
+    def by_kind(self) -> dict[str, float]:
+        """Known FLOPs of one run by kind: matmul, conv, elementwise ..."""
+        return self._sums(0)
+
+    def by_type(self) -> dict[str, float]:
+        """Known FLOPs of one run by type: tensor-bf16, fp32 ..."""
+        return self._sums(1)
+
+    def _sums(self, part: int) -> dict[str, float]:
+        sums: dict[str, float] = {}
+        for key, flops in self.parts.items():
+            sums[key[part]] = sums.get(key[part], 0.0) + flops
+        return sums
+
+    def __iter__(self) -> Iterator[KernelCost]:
+        return iter(self.kernels)
 
 
-def costs(text: str, *, gpu: bool = False) -> HloCosts:
-    """The costs of the program in ``text``.
+def costs(text: str, *, platform: str = "") -> HloCosts:
+    """Costs of the program in ``text``, the optimised HLO of ``compiled.as_text()``.
 
-    Args:
-        text: ``jax.jit(f).lower(...).compile().as_text()``.
-        gpu: whether it is for a GPU, where products of narrow types run on tensor units.
+    ``platform`` is "gpu" or "cpu"; by default the text tells. It decides only of what type a matrix
+    product is: TF32 and tensor units are a GPU's.
 
     Raises:
-        ValueError: it is not the text of a program.
+        HloSyntaxError: it is no HLO text, or cut short.
     """
-    program = parse(text)
-    walker = _Walker(program, gpu)
-    walker.walk(program.entry, 1.0)
-    return HloCosts(tuple(walker.found))
+    module = parse(text)
+    platform = platform or _platform(text)
+    walker = _Walker(module, platform)
+    work, bytes_ = walker.sequence(module.entry, 1.0)
+    unknown = tuple(walker.unknown)
+    nothing = bool(unknown) and not work.parts
+    kind, type = work.main
+    total = Cost(
+        math.nan if nothing else work.flops,
+        bytes_,
+        type,
+        "hlo",
+        "opaque" if nothing else kind,
+        f"at least; unknown of {_names(unknown)}" if unknown else "",
+    )
+    return HloCosts(
+        module.name,
+        platform,
+        tuple(walker.kernels),
+        total,
+        work.parts,
+        work.transcendentals,
+        math.nan if nothing else work.flops - work.padding,
+        unknown,
+    )
+
+
+def _names(unknown: tuple[Unknown, ...]) -> str:
+    names = [u.name for u in unknown]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+_MARKS = {
+    "gpu": ("__cublas$", "__cudnn$", "__triton", "operation_queue_id", "force_earliest_schedule"),
+    "cpu": ("outer_dimension_partitions", "lapack_", "__onednn$", "__ynn", "xla_cpu", "cpu_callb"),
+}
+
+
+def _platform(text: str) -> str:
+    for platform, marks in _MARKS.items():
+        if any(mark in text for mark in marks):
+            return platform
+    return ""
 
 
 class _Walker:
-    def __init__(self, program: Program, gpu: bool) -> None:
-        self._program = program
-        self._gpu = gpu
-        self.found: list[HloKernel] = []
+    def __init__(self, module: Module, platform: str) -> None:
+        self.module = module
+        self.platform = platform
+        self.kernels: list[KernelCost] = []
+        self.unknown: list[Unknown] = []
+        self._bodies: dict[str, Work] = {}
 
-    def walk(self, computation: str, times: float) -> None:
-        """Note each launch in a computation that is run, as often as it is."""
-        for line in self._program.computations.get(computation, {}).values():
-            if line.opcode in _SILENT:
-                continue
-            if line.opcode == "while":
-                self._loop(line, times)
-            elif line.opcode == "conditional":
-                self._branches(line, times)
-            elif line.opcode == "call" or (line.opcode == "async-start" and line.called):
-                for name in line.called:
-                    self.walk(name, times)
-            else:
-                cost = self._cost(line, computation)
-                self.found.append(HloKernel(line.name, line.op_name, cost, times))
+    # ---- computations whose instructions are launched one by one ----
 
-    def _loop(self, line: Instruction, times: float) -> None:
-        trips = re.search(r'known_trip_count"?\s*[:=]\s*\{"?n"?\s*:\s*"?(\d+)', line.attributes)
-        each = times * int(trips[1]) if trips else math.nan
-        self.walk(line.attribute("body").lstrip("%"), each)
+    def sequence(self, inside: Computation, times: float) -> tuple[Work, float]:
+        """Work and bytes of one run of ``inside``, which runs ``times`` times a program."""
+        total = Work()
+        bytes_ = 0.0
+        for instruction in inside.instructions.values():
+            work, its_bytes = self._launched(inside, instruction, times)
+            total.add(work)
+            bytes_ += its_bytes
+        return total, bytes_
 
-    def _branches(self, line: Instruction, times: float) -> None:
-        # Which branch is taken only the run knows: fine where all cost the same.
-        branches = []
-        for name in dict.fromkeys(line.called):
-            inner = _Walker(self._program, self._gpu)
-            inner.walk(name, 1.0)
-            branches.append(inner.found)
-        totals = {math.fsum(k.cost.flops * k.times for k in found) for found in branches}
-        if len(totals) == 1 and not any(math.isnan(t) for t in totals):
-            most = max(branches, key=len)
-            self.found += [HloKernel(k.name, k.op_name, k.cost, times * k.times) for k in most]
-            return
-        for found in branches:
-            self.found += [HloKernel(k.name, k.op_name, k.cost, math.nan) for k in found]
+    def _launched(
+        self, inside: Computation, instruction: Instruction, times: float
+    ) -> tuple[Work, float]:
+        op = instruction.opcode
+        if op in NOTHING or op.endswith(("-done", "-update")):
+            return Work(), 0.0
+        if op == "while":
+            return self._loop(instruction, times)
+        if op == "conditional":
+            return self._branches(instruction, times)
+        if op in ("call", "call-start", "async-start"):
+            work, bytes_ = Work(), 0.0
+            for name in instruction.calls("to_apply", "calls", "called_computations"):
+                its, more = self.sequence(self.module.called(name), times)
+                work.add(its)
+                bytes_ += more
+            return work, bytes_
+        return self._kernel(inside, instruction, times)
 
-    def _cost(self, line: Instruction, computation: str) -> Cost:
-        flops, kind, dtype, note = self._flops(line, computation)
-        operands = self._operands(line, computation)
-        moved = sum(a.nbytes for a in operands) + sum(a.nbytes for a in line.results)
-        known = not math.isnan(flops)
-        return Cost(
-            flops=flops,
-            bytes=float(moved),
-            type=self._type(dtype, kind) if known and flops else "",
-            source="hlo" if known else "",
-            kind=kind,
-            note=note,
+    def _kernel(
+        self, inside: Computation, instruction: Instruction, times: float
+    ) -> tuple[Work, float]:
+        work, bytes_ = self._work(inside, instruction)
+        if math.isnan(bytes_):
+            bytes_ = traffic(self.module, inside, instruction)
+        notes = work.notes + work.unknown
+        kind, type = work.main
+        cost = Cost(
+            math.nan if work.unknown else work.flops,
+            bytes_,
+            type,
+            "hlo",
+            kind,
+            "; ".join(notes),
         )
-
-    def _operands(self, line: Instruction, computation: str) -> list[Array]:
-        here = self._program.computations[computation]
-        return [a for name in line.operands if name in here for a in here[name].results]
-
-    def _type(self, dtype: str, kind: str) -> str:
-        name = "fp8" if dtype.startswith("f8") else _TYPES.get(dtype, "")
-        if self._gpu and kind in ("matmul", "conv") and name in ("bf16", "fp16", "fp8"):
-            return f"tensor-{name}"
-        return "" if name == "fp8" else name
-
-    def _flops(self, line: Instruction, computation: str) -> tuple[float, str, str, str]:
-        """(FLOPs of one execution, kind, dtype, note)."""
-        result = line.results[0] if line.results else Array("opaque", ())
-        operands = self._operands(line, computation)
-        lead = operands[0] if operands else result
-        op = line.opcode
-        if op in ("fusion", "map", "async-start"):
-            return self._inside(line, result)
-        if op in ("dot", "ragged-dot"):
-            return (
-                _dot(line.numbers("lhs_contracting_dims"), lead, result),
-                "matmul",
-                lead.dtype,
-                "",
+        self.kernels.append(
+            KernelCost(
+                instruction.name,
+                instruction.opcode,
+                inside.name,
+                instruction.op_name,
+                cost,
+                times,
+                dict(work.parts),
+                work.transcendentals,
+                math.nan if work.unknown else work.flops - work.padding,
             )
-        if op == "convolution":
-            return _conv(line, lead, operands[1], result), "conv", lead.dtype, _NO_PADDING
-        if op == "custom-call":
-            return self._call(line, operands)
-        if op == "fft":
-            sizes = line.numbers("fft_length")
-            batch = max(lead.size, result.size) // max(1, math.prod(sizes))
-            real = "RFFT" in line.attribute("fft_type")
-            return formulas.fft(sizes, batch, real=real), "fft", lead.dtype, "5 N log2 N"
-        if op == "cholesky":
-            batch = lead.size // lead.dims[-1] ** 2
-            return formulas.cholesky(lead.dims[-1], batch), "linalg", lead.dtype, "leading term"
-        if op == "triangular-solve":
-            other = operands[1]
-            n = lead.dims[-1]
-            return float(n * other.size), "linalg", lead.dtype, "leading term"
-        applied = self._applied(line)
-        if op == "reduce":
-            first = operands[0].size if operands else 0
-            return applied * max(0, first - result.size), "reduction", lead.dtype, ""
-        if op == "reduce-window":
-            window = math.prod(_window(line).get("size", (1,)))
-            return applied * result.size * (window - 1), "reduction", lead.dtype, ""
-        if op in ("scatter", "select-and-scatter"):
-            return applied * (operands[-1].size if operands else 0), "reduction", lead.dtype, ""
-        return self._elementwise(op, result), "elementwise", result.dtype, ""
-
-    def _elementwise(self, op: str, result: Array) -> float:
-        if not result.floating:
-            return 0.0
-        if result.dtype.startswith("c"):
-            return float(_COMPLEX.get(op, math.nan if op in _ONE else 0)) * result.size
-        return float(_MORE.get(op, 1 if op in _ONE else 0)) * result.size
-
-    def _applied(self, line: Instruction) -> float:
-        """FLOPs of what a reduction applies to each pair of elements."""
-        name = line.attribute("to_apply").lstrip("%") or line.attribute("scatter").lstrip("%")
-        inner = self._program.computations.get(name, {})
-        return math.fsum(self._flops(i, name)[0] for i in inner.values() if i.opcode not in _SILENT)
-
-    def _inside(self, line: Instruction, result: Array) -> tuple[float, str, str, str]:
-        """A fusion: all that it holds; its kind and type are those of its most costly part."""
-        names = line.called or (line.attribute("to_apply").lstrip("%"),)
-        parts = []
-        for name in names:
-            inside = self._program.computations.get(name, {}).values()
-            parts += [self._flops(i, name) for i in inside if i.opcode not in _SILENT]
-        times = result.size if line.opcode == "map" else 1
-        known = [p for p in parts if not math.isnan(p[0])]
-        if not parts:
-            return 0.0, "move", result.dtype, ""
-        most = max(known, key=lambda p: p[0], default=parts[0])
-        return math.fsum(p[0] for p in parts) * times, most[1], most[2], most[3]
-
-    def _call(self, line: Instruction, operands: list[Array]) -> tuple[float, str, str, str]:
-        target = line.attribute("custom_call_target").strip('"')
-        lead = operands[0] if operands else Array("opaque", ())
-        if target.startswith(_HARMLESS_CALLS):
-            return 0.0, "move", lead.dtype, ""
-        config = _config(line)
-        told = _find(config, "cost_estimate")
-        if isinstance(told, Mapping) and "flops" in told:
-            return float(told["flops"]), "opaque", lead.dtype, "told by the kernel's cost estimate"
-        numbers = _find(config, "dot_dimension_numbers")
-        if isinstance(numbers, Mapping) and line.results:
-            dims = [int(d) for d in numbers.get("lhs_contracting_dimensions", ())]
-            return _dot(dims, lead, line.results[0]), "matmul", lead.dtype, ""
-        if "$conv" in target and len(operands) >= 2 and line.results:
-            result = line.results[0]
-            triples: dict[str, Callable[[], float]] = {
-                "Input": lambda: _conv(line, result, operands[1], lead),
-                "Filter": lambda: _conv(line, lead, result, operands[1]),
-            }
-            of = next((f for k, f in triples.items() if f"Backward{k}" in target), None)
-            flops = of() if of else _conv(line, lead, operands[1], result)
-            return flops, "conv", lead.dtype, _NO_PADDING
-        return math.nan, "opaque", lead.dtype, f"a call of {target or 'a library'}: cannot be seen"
-
-
-_NO_PADDING = "taps on padding left out, as XLA counts"
-
-
-def _dot(contracting: Sequence[int], left: Array, result: Array) -> float:
-    """2 for each element of the result and each contracted one."""
-    once = 2 * result.size * math.prod(left.dims[d] for d in contracting)
-    return float(once * (4 if left.dtype.startswith("c") else 1))
-
-
-def _window(line: Instruction) -> dict[str, tuple[int, ...]]:
-    out = {}
-    for key, value in re.findall(r"(\w+)=([\w\-]+)", line.attribute("window")):
-        out[key] = tuple(int(n) for n in re.findall(r"-?\d+", value))
-    return out
-
-
-def _conv(line: Instruction, x: Array, kernel: Array, out: Array) -> float:
-    """2 for each pair of an element of the input and of the kernel that really meet."""
-    labels = line.attribute("dim_labels")
-    left, _, result = labels.partition("->")
-    x_labels, _, kernel_labels = left.partition("_")
-    window = _window(line)
-    rank = len(window.get("size", ()))
-    pairs = 1
-    for d in range(rank):
-        label = str(d)
-        pads = window.get("pad", (0, 0) * rank)
-        pairs *= _meetings(
-            x.dims[x_labels.index(label)],
-            kernel.dims[kernel_labels.index(label)],
-            out.dims[result.index(label)],
-            stride=window.get("stride", (1,) * rank)[d],
-            pad=pads[2 * d],
-            holes=window.get("lhs_dilate", (1,) * rank)[d],
-            spread=window.get("rhs_dilate", (1,) * rank)[d],
         )
-    batch, features = out.dims[result.index("b")], out.dims[result.index("f")]
-    inner = kernel.dims[kernel_labels.index("i")]
-    factor = 4 if x.dtype.startswith("c") else 1
-    return float(2 * batch * features * inner * pairs * factor)
+        if work.unknown:
+            self.unknown.append(Unknown(instruction.name, "; ".join(work.unknown), times))
+        return work, bytes_
+
+    def _loop(self, instruction: Instruction, times: float) -> tuple[Work, float]:
+        trips = _trip_count(instruction)
+        body_name, condition_name = instruction.calls("body", "condition")
+        work, bytes_ = self.sequence(self.module.called(body_name), times * trips)
+        test, test_bytes = self.sequence(self.module.called(condition_name), times * (trips + 1))
+        total = Work()
+        total.add(test)
+        if math.isnan(trips):
+            if work.parts or work.unknown:
+                self.unknown.append(
+                    Unknown(
+                        instruction.name,
+                        "a loop whose trip count is not known before it runs",
+                        math.nan,
+                        math.nan if work.unknown else work.flops,
+                    )
+                )
+            return total, math.nan if bytes_ else test_bytes
+        total.add(test, trips)
+        total.add(work, trips)
+        return total, trips * bytes_ + (trips + 1) * test_bytes
+
+    def _branches(self, instruction: Instruction, times: float) -> tuple[Work, float]:
+        names = instruction.calls("branch_computations", "true_computation", "false_computation")
+        branches = [self.sequence(self.module.called(n), math.nan) for n in names]
+        works = [work for work, _ in branches]
+        sizes = {bytes_ for _, bytes_ in branches}
+        bytes_ = sizes.pop() if len(sizes) == 1 else math.nan
+        shared = _shared(works)
+        if any(work.flops != shared.flops or work.unknown for work in works):
+            incomplete = any(work.unknown for work in works)
+            most = math.nan if incomplete else max(w.flops for w in works) - shared.flops
+            reason = "its branches differ, and which one runs is not known before"
+            self.unknown.append(Unknown(instruction.name, reason, times, most))
+        return shared, bytes_
+
+    # ---- one kernel ----
+
+    def _work(self, inside: Computation, instruction: Instruction) -> tuple[Work, float]:
+        shapes = inside.operands(instruction)
+        try:
+            return self._formula(instruction, shapes)
+        except HloSyntaxError:
+            raise
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            # XLA changes the text of operations now and then: that costs one kernel, not all.
+            what = f"{instruction.opcode}: not in the form that is known here ({error})"
+            return opaque(what), math.nan
+
+    def _formula(self, instruction: Instruction, shapes: list[Shape]) -> tuple[Work, float]:
+        op = instruction.opcode
+        if op in ("custom-call", "custom-call-start"):
+            return custom_call(instruction, shapes, self.platform)
+        if op in ("fusion", "fusion-start", "call"):
+            names = instruction.calls("calls", "to_apply")
+            return (self.body(names[0]) if names else opaque(f"{op} of nothing")), math.nan
+        if op in ("while", "conditional"):
+            return opaque(f"{op} inside a kernel"), math.nan
+        if op.endswith("-start"):
+            instruction = _synchronous(instruction)
+        return operation(instruction, shapes, self.platform, self.body), math.nan
+
+    def body(self, name: str) -> Work:
+        """Work of one run of a fused or applied computation."""
+        if name not in self._bodies:
+            computation = self.module.called(name)
+            total = Work()
+            for instruction in computation.instructions.values():
+                total.add(self._work(computation, instruction)[0])
+            self._bodies[name] = total
+        return self._bodies[name]
 
 
-def _meetings(
-    size: int, taps: int, out: int, *, stride: int, pad: int, holes: int, spread: int
-) -> int:
-    """(output, tap) pairs along one dimension that meet an element that is there."""
-    last = (size - 1) * holes
-    count = 0
-    for tap in range(taps):
-        first = tap * spread - pad
-        for place in range(first, first + out * stride, stride):
-            count += 0 <= place <= last and place % holes == 0
-    return count
+def _synchronous(instruction: Instruction) -> Instruction:
+    """``all-reduce-start`` as the ``all-reduce`` that it starts."""
+    return Instruction(
+        instruction.name,
+        instruction.opcode.removesuffix("-start"),
+        instruction.shape,
+        instruction.operands,
+        instruction._rest,
+        instruction.root,
+    )
 
 
-def _config(line: Instruction) -> Any:
-    text = line.attribute("backend_config")
+def _trip_count(loop: Instruction) -> float:
+    count = loop.config.get("known_trip_count")
+    number = count.get("n") if isinstance(count, dict) else count
     try:
-        return json.loads("{" + text + "}")
+        return float(str(number))
     except ValueError:
-        try:  # some calls quote theirs
-            return json.loads(json.loads('"' + text.strip('"') + '"'))
-        except ValueError:
-            return {}
+        return math.nan
 
 
-def _find(tree: Any, key: str) -> Any:
-    """The value of ``key`` at any depth."""
-    if isinstance(tree, Mapping):
-        if key in tree:
-            return tree[key]
-        tree = list(tree.values())
-    if isinstance(tree, list):
-        for item in tree:
-            found = _find(item, key)
-            if found is not None:
-                return found
-    return None
+def _shared(works: list[Work]) -> Work:
+    """What all branches have in common: of each kind and type the least."""
+    shared = Work()
+    keys = set.intersection(*(set(work.parts) for work in works)) if works else set()
+    for key in sorted(keys):
+        shared.parts[key] = min(work.parts[key] for work in works)
+    if works:
+        shared.transcendentals = min(work.transcendentals for work in works)
+        shared.padding = min(work.padding for work in works)
+    return shared

@@ -1,210 +1,446 @@
-"""XLA's programs: loops as often as they run, what cannot be seen by name; exact answers."""
+"""The walker over HLO text, against FLOPs known by hand. No jax is needed here."""
 
-from __future__ import annotations
-
+import contextlib
+import gzip
 import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from picojoule.flops import _hlo_text, hlo
+from picojoule.flops import _hlo_conv
+from picojoule.flops._hlo_parse import HloSyntaxError, parse
+from picojoule.flops._hlo_work import product_type
+from picojoule.flops.hlo import costs
 
-GPU = (Path(__file__).parents[2] / "data" / "hlo" / "gpu_calls.txt").read_text(encoding="utf-8")
-
-
-def by_name(found):
-    return {k.name: k for k in found.kernels}
-
-
-def test_calls_of_libraries_on_a_gpu():
-    found = hlo.costs(GPU, gpu=True)
-    kernels = by_name(found)
-    conv = 2 * 2 * 16 * 8 * 8 * 8 * 9
-    flops = {name: k.cost.flops for name, k in kernels.items() if k.cost.flops}
-    secret = flops.pop("secret")
-    assert math.isnan(secret)
-    assert flops == {
-        "cublas-lt-matmul.1": 2 * 128 * 256 * 512,
-        "loop_gelu_fusion.3": 2 * 128 * 512,
-        "cudnn-conv.2": conv,
-        "cudnn-conv-bw-input.1": conv,
-        "cudnn-conv-bw-filter.1": conv,
-        "pallas": 5000,
-        "gemm.7": 2 * 128**3,
-    }
-    assert kernels["gemm.7"].times == 12
-    assert kernels["cublas-lt-matmul.1"].cost.type == "tensor-bf16"
-    assert kernels["cudnn-conv.2"].cost.type == "fp32"
-    assert kernels["cublas-lt-matmul.1"].op_name == "jit(step)/layer/dot_general"
-    assert kernels["loop_gelu_fusion.3"].kernel_name == "loop_gelu_fusion_3"
-    # What cannot be seen is missing from the total, not taken off it.
-    assert [k.name for k in found.unknown] == ["secret"]
-    assert "my_library_call" in found.unknown[0].cost.note
-    total = 2 * 128 * 256 * 512 + 2 * 128 * 512 + 3 * conv + 5000 + 12 * 2 * 128**3
-    assert found.flops == total
-    assert math.fsum(found.by_type.values()) == total
+DATA = Path(__file__).parents[2] / "data" / "hlo"
 
 
-def test_bytes_are_operands_and_results():
-    kernels = by_name(hlo.costs(GPU))
-    assert kernels["loop_gelu_fusion.3"].cost.bytes == 2 * 2 * 128 * 512
+def stored(name):
+    return gzip.decompress((DATA / f"{name}.hlo.gz").read_bytes()).decode()
 
 
-def test_a_loop_of_unknown_length_is_not_known_but_its_body_is():
-    found = hlo.costs(GPU.replace('"known_trip_count":{"n":"12"}', '"other":1'))
-    gemm = by_name(found)["gemm.7"]
-    assert gemm.cost.flops == 2 * 128**3 and math.isnan(gemm.times)
-    assert "gemm.7" in [k.name for k in found.unknown]
+def program(*lines, head="", entry="ENTRY %main () -> f32[] {"):
+    """HLO text with these lines in its entry computation."""
+    return "HloModule m\n\n" + head + entry + "\n" + "".join(f"  {x}\n" for x in lines) + "}\n"
 
 
-@pytest.mark.parametrize("text", ["", "hello", "HloModule x\n\n%f (a: f32[]) -> f32[] {\n}\n"])
-def test_what_is_no_program_is_refused(text):
-    with pytest.raises(ValueError, match="ENTRY"):
-        hlo.costs(text)
+MATMUL = 2 * 64 * 32 * 32
 
 
-def test_brackets_and_quotes_in_attributes():
-    program = _hlo_text.parse(GPU)
-    line = program.computations["fused_gelu"]["m"]
-    assert line.op_name == "jit(step)/layer/mul{x}" and line.operands == ("t", "p0")
-    tanh = program.computations["fused_gelu"]["t"]
-    assert tanh.operands == ("p0",) and tanh.results[0].dims == (128, 512)
-
-
-@given(
-    st.lists(st.integers(1, 5), max_size=2),
-    *[st.integers(1, 40)] * 3,
-    st.sampled_from(["f32", "bf16", "c64"]),
-)
-def test_dots_of_any_shape(batch, m, k, n, dtype):
-    b = ",".join(map(str, batch)) + ("," if batch else "")
-    d = len(batch)
-    lines = [
-        "ENTRY %e (a: f32[], b: f32[]) -> f32[] {",
-        f"  %a = {dtype}[{b}{m},{k}] parameter(0)",
-        f"  %b = {dtype}[{b}{k},{n}] parameter(1)",
-        f"  ROOT %d = {dtype}[{b}{m},{n}] dot(%a, %b), lhs_batch_dims={{{b[:-1]}}}, "
-        f"lhs_contracting_dims={{{d + 1}}}, rhs_contracting_dims={{{d}}}",
-        "}",
-    ]
-    factor = 4 if dtype == "c64" else 1
-    assert hlo.costs("\n".join(lines)).flops == factor * 2 * math.prod(batch) * m * k * n
-
-
-def brute_force(size, taps, out, stride, pad, holes, spread):
-    """Walk a padded, dilated line."""
-    line = []
-    for i in range(size):
-        line += [1] + [0] * (holes - 1 if i < size - 1 else 0)
-    at = lambda p: line[p] if 0 <= p < len(line) else 0  # noqa: E731
-    return sum(at(o * stride + t * spread - pad) for o in range(out) for t in range(taps))
-
-
-@settings(max_examples=200)
-@given(*[st.integers(1, 12)] * 3, st.integers(1, 3), st.integers(-2, 4), *[st.integers(1, 3)] * 2)
-def test_taps_that_meet_nothing_do_not_count(size, taps, out, stride, pad, holes, spread):
-    found = hlo._meetings(size, taps, out, stride=stride, pad=pad, holes=holes, spread=spread)
-    assert found == brute_force(size, taps, out, stride, pad, holes, spread)
-
-
-# ---- with JAX ----
-
-
-@pytest.fixture(scope="module")
-def jax():
-    return pytest.importorskip("jax", reason="JAX is not installed")
-
-
-def cases(jax):
-    np, lax = jax.numpy, jax.lax
-    x, w, s = np.ones((32, 64)), np.ones((64, 64)), np.ones((32, 32))
-    mm = 2 * 32 * 64 * 64
-    cube = 2 * 32**3
-
-    def scan(x, w):
-        return lax.scan(lambda c, _: (c @ w, None), x, None, length=10)[0]
-
-    def nested(x):
-        return lax.fori_loop(0, 3, lambda i, c: lax.fori_loop(0, 4, lambda j, d: d @ d, c), x)
-
-    callback = lambda x: jax.pure_callback(  # noqa: E731
-        lambda v: v, jax.ShapeDtypeStruct(x.shape, x.dtype), x
-    )
-    return {
-        "dot": ((lambda a, b: a @ b, x, w), mm),
-        "gradient": ((jax.grad(lambda a, b: (a @ b).sum(), argnums=(0, 1)), x, w), None),
-        "scan": ((scan, x, w), 10 * mm),
-        "fori": ((lambda x: lax.fori_loop(0, 7, lambda i, c: c @ c, x), s), 7 * cube),
-        "nested loops": ((nested, s), 12 * cube),
-        "vmap": ((jax.vmap(lambda a, b: a @ b, (0, None)), x, w), mm),
-        "einsum": (
-            (
-                lambda a, b: np.einsum("bij,bjk->bik", a, b),
-                np.ones((4, 8, 16)),
-                np.ones((4, 16, 32)),
-            ),
-            2 * 4 * 8 * 16 * 32,
-        ),
-        "bf16": ((lambda a, b: a @ b, x.astype("bfloat16"), w.astype("bfloat16")), mm),
-        "callback alone": ((callback, x), 0),
-        "callback beside a product": ((lambda x, w: callback(x) @ w, x, w), mm),
-        "jitted": ((jax.jit(lambda a, b: a @ b), x, w), mm),
-        "shapes only": (
-            (lambda a, b: a @ b, jax.ShapeDtypeStruct((32, 64), "float32"), w),
-            mm,
-        ),
-    }
+# ---- programs that JAX compiled for the CPU ----
 
 
 @pytest.mark.parametrize(
-    "name",
+    ("name", "kinds"),
     [
-        *("dot", "scan", "fori", "nested loops", "vmap", "einsum", "bf16", "callback alone"),
-        *("callback beside a product", "jitted", "shapes only"),
+        ("scan", {"matmul": 10 * MATMUL}),
+        ("nested", {"matmul": 20 * MATMUL}),
+        # x.T @ (dtanh) and x @ w; tanh, its derivative (1 - t*t, times g): the sum's is constant.
+        ("grad", {"matmul": 2 * 2 * 64 * 32 * 16}),
+        ("conv", {"conv": 2 * (2 * 16 * 16) * 8 * 8 * 9}),
+        ("depthwise", {"conv": 2 * (2 * 16 * 16) * 8 * 9}),
+        ("fft", {"fft": 4 * 5 * 64 * 6}),
+        ("sort", {}),
     ],
 )
-def test_jax_functions_are_exact(jax, name):
-    import picojoule as pj
-
-    arguments, truth = cases(jax)[name]
-    found = pj.count_jax(*arguments)
-    assert found.flops == truth
-    assert bool(found.unknown) == ("callback" in name)
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("groups", [1, 4, 8])
-@pytest.mark.parametrize("padding", ["SAME", "VALID"])
-def test_convolutions_and_their_gradients_agree_with_xla_where_it_is_right(
-    jax, stride, groups, padding
-):
-    import picojoule as pj
-
-    def conv(x, k):
-        return jax.lax.conv_general_dilated(
-            x, k, (stride, stride), padding, dimension_numbers=("NCHW", "OIHW", "NCHW"),
-            feature_group_count=groups,
-        )  # fmt: skip
-
-    x, k = jax.numpy.ones((2, 8, 9, 9)), jax.numpy.ones((16, 8 // groups, 3, 3))
-    lowered = jax.jit(conv).lower(x, k).compile()
-    assert pj.count_jax(lowered).flops == lowered.cost_analysis()["flops"]
-    gradients = jax.grad(lambda x, k: conv(x, k).sum(), argnums=(0, 1))
-    # The same pairs of elements meet in each gradient as in the function.
-    assert pj.count_jax(gradients, x, k).by_type["fp32"] >= 2 * lowered.cost_analysis()["flops"]
+def test_programs_of_known_flops(name, kinds):
+    found = costs(stored(name))
+    light = ("elementwise", "reduction")
+    assert {k: v for k, v in found.by_kind().items() if k not in light} == kinds
+    assert found.unknown == ()
+    assert found.coverage == 1
+    assert found.total.flops == math.fsum(found.parts.values())
 
 
-def test_kernels_of_a_profile_get_their_cost_by_name(jax):
-    import picojoule as pj
-    from picojoule.flops.jax_ import kernel_costs
+def test_scan_over_ten_layers_counts_all_ten():
+    found = costs(stored("scan"))
+    assert found.total.flops == 1_310_720
+    [matmul] = [k for k in found if k.cost.kind == "matmul"]
+    assert matmul.executions == 10
+    assert matmul.cost.flops == MATMUL
+    assert matmul.op_name == "jit(scan)/while/body/closed_call/dot_general"
 
-    np = jax.numpy
-    found = pj.count_jax(lambda a, b: np.tanh(a @ b), np.ones((32, 64)), np.ones((64, 64)))
-    names = [k.kernel_name for k in found.kernels if k.cost.flops]
-    told = {k.name: k.cost for k in kernel_costs(names)}
-    assert set(told) <= set(names)
-    # Another program that says otherwise of the same name makes it unknown.
-    pj.count_jax(lambda a, b: np.tanh(a @ b), np.ones((8, 64)), np.ones((64, 64)))
-    assert not set(names) & {k.name for k in kernel_costs(names)}
+
+def test_nested_scans_multiply():
+    [matmul] = [k for k in costs(stored("nested")) if k.cost.kind == "matmul"]
+    assert matmul.executions == 20
+
+
+def test_flops_without_padding_are_those_of_cost_analysis():
+    assert costs(stored("conv")).flops_without_padding == 541_696
+    assert costs(stored("depthwise")).flops_without_padding == 67_712
+
+
+def test_dynamic_loop_is_unknown_but_one_iteration_is_not():
+    found = costs(stored("dynamic"))
+    assert math.isnan(found.total.flops)
+    assert math.isnan(found.total.bytes)
+    [unknown] = found.unknown
+    assert unknown.flops_each == 2 * 64**3
+    assert math.isnan(unknown.executions)
+    [matmul] = [k for k in found if k.cost.kind == "matmul"]
+    assert matmul.cost.flops == 2 * 64**3  # times the launches that a tracer sees
+    assert math.isnan(matmul.executions)
+
+
+def test_opaque_call_alone_is_unknown():
+    found = costs(stored("callback"))
+    assert math.isnan(found.total.flops)
+    assert found.total.kind == "opaque"
+    assert found.coverage == 0
+    assert "xla_ffi_python_cpu_callback" in found.unknown[0].reason
+
+
+def test_opaque_call_does_not_spoil_the_rest():
+    found = costs(stored("mixed"))
+    assert found.total.flops == 2 * 64**3
+    assert [u.name for u in found.unknown] == ["pure_callback.1"]
+    assert found.coverage == 0.5
+    assert "pure_callback.1" in found.total.note
+
+
+def test_branches_that_differ_are_bounded():
+    found = costs(stored("branch"))
+    [unknown] = found.unknown
+    assert unknown.flops_each == 2 * 64**3  # one branch does nothing
+    assert math.isnan(found.total.flops)
+
+
+def test_cumulative_sum_has_no_padding_in_it():
+    # 64 numbers as 4 x 16: prefix sums inside each row (0 + 1 + ... + 15 additions), sums over the
+    # 0, 1, 2, 3 and 4 rows before (0 + 0 + 1 + 2 + 3), and one addition of these to each number.
+    by_kind = costs(stored("cumsum")).by_kind()
+    assert by_kind["reduction"] == 4 * (15 * 16 / 2) + 6
+    assert by_kind["elementwise"] == 64
+
+
+def test_lapack_call():
+    kinds = costs(stored("cholesky")).by_kind()
+    # Square roots, divisions, and the updates: column j has n-j-1 below, each of 2j + 1 FLOP.
+    n = 16
+    by_hand = sum(2 * j + 1 + (n - j - 1) * (2 * j + 1) for j in range(n))
+    assert kinds["linalg"] == pytest.approx(by_hand, rel=1e-12)
+
+
+# ---- programs for a GPU, in XLA's format ----
+
+
+@pytest.fixture(scope="module")
+def gpu():
+    return costs((DATA / "gpu.hlo").read_text())
+
+
+GEMM = 2 * 64 * 32 * 16
+CONV = 2 * (2 * 16 * 16) * 8 * 8 * 9
+
+
+@pytest.mark.parametrize(
+    ("name", "flops", "type", "kind"),
+    [
+        ("custom-call.1", GEMM, "tensor-tf32", "matmul"),
+        ("custom-call.2", GEMM, "fp32", "matmul"),  # HIGHEST precision
+        ("cublas-lt-matmul.3", GEMM, "tensor-bf16", "matmul"),
+        ("cublas-lt-matmul-f8.4", GEMM, "tensor-fp8", "matmul"),
+        ("custom-call.5", 4 * GEMM, "tensor-tf32", "matmul"),
+        ("cudnn-conv.1", CONV, "tensor-tf32", "conv"),
+        ("cudnn-conv-bw-input.1", CONV, "tensor-tf32", "conv"),
+        ("cudnn-conv-bw-filter.1", CONV, "tensor-tf32", "conv"),
+        ("fmha.1", 2 * 2 * (2 * 4) * 128 * 128 * 64, "tensor-bf16", "attention"),
+        ("fmha-backward.1", 5 * 2 * (2 * 4) * 128 * 128 * 64, "tensor-bf16", "attention"),
+        ("gemm_fusion_dot.1", GEMM, "tensor-bf16", "matmul"),
+        ("pallas.2", 12_345 + 5, "", "opaque"),
+        ("input_reduce_fusion", 64 * 15, "fp32", "reduction"),
+        ("loop_negate_fusion", 64 * 16, "fp32", "elementwise"),
+        ("loop_tanh_fusion", 2 * 64 * 16, "fp32", "elementwise"),
+        ("loop_tanh_fusion.1", 2 * 64 * 16, "fp32", "elementwise"),  # in a command buffer
+    ],
+)
+def test_gpu_kernels(gpu, name, flops, type, kind):
+    [kernel] = [k for k in gpu if k.name == name]
+    assert (kernel.cost.flops, kernel.cost.type, kernel.cost.kind) == (flops, type, kind)
+    assert kernel.cost.source == "hlo"
+
+
+def test_gpu_program(gpu):
+    assert gpu.platform == "gpu"
+    assert gpu.module == "jit_step"
+    assert [u.name for u in gpu.unknown] == ["pallas.1", "all-reduce-start.1"]
+    known = [k.cost.flops for k in gpu if not math.isnan(k.cost.flops)]
+    assert gpu.total.flops == math.fsum(known)
+    assert gpu.coverage == len(known) / len(gpu.kernels)
+    assert gpu.kernels[0].op_name == "jit(step)/layer/dot_general"
+
+
+def test_workspace_is_no_traffic(gpu):
+    assert gpu.kernels[0].cost.bytes == 4 * (64 * 32 + 32 * 16 + 64 * 16)
+
+
+def test_causal_attention_says_that_it_is_dense(gpu):
+    [kernel] = [k for k in gpu if k.name == "fmha.1"]
+    assert "masked half is counted" in kernel.cost.note
+
+
+@pytest.mark.parametrize(
+    ("types", "algorithm", "precision", "platform", "type"),
+    [
+        (["f32", "f32"], "", "{highest,highest}", "gpu", "fp32"),
+        (["f32", "f32"], "", "", "gpu", "tensor-tf32"),
+        (["f32", "f32"], "", "", "cpu", "fp32"),
+        (["f32", "f32"], "", "", "", "fp32"),
+        (["f32", "f32"], "dot_tf32_tf32_f32", "{highest}", "gpu", "tensor-tf32"),
+        (["f32", "f32"], "dot_bf16_bf16_f32_x3", "", "gpu", "tensor-bf16"),
+        (["f32", "f32"], "dot_f32_f32_f32", "", "gpu", "fp32"),
+        (["f64", "f64"], "", "", "gpu", "fp64"),
+        (["f16", "f16"], "", "", "gpu", "tensor-fp16"),
+        (["bf16", "bf16"], "", "", "cpu", "bf16"),
+        (["f8e4m3fn", "f8e5m2"], "", "", "gpu", "tensor-fp8"),
+        (["s8", "s8"], "", "", "gpu", "tensor-int8"),
+        (["s32", "s32"], "", "", "gpu", "int"),
+        (["c128", "c128"], "", "", "gpu", "fp64"),
+    ],
+)
+def test_type_of_a_product(types, algorithm, precision, platform, type):
+    assert product_type(types, algorithm, precision, platform) == type
+
+
+# ---- single operations ----
+
+sizes = st.integers(1, 40)
+
+
+@given(sizes, sizes, sizes, sizes, st.booleans())
+def test_dot_of_any_shape(batch, m, k, n, transposed):
+    rhs = f"{n},{k}" if transposed else f"{k},{n}"
+    text = program(
+        f"%a = f32[{batch},{m},{k}]{{2,1,0}} parameter(0)",
+        f"%b = f32[{batch},{rhs}]{{2,1,0}} parameter(1)",
+        f"ROOT %d = f32[{batch},{m},{n}]{{2,1,0}} dot(%a, %b), lhs_batch_dims={{0}}, "
+        f"lhs_contracting_dims={{2}}, rhs_batch_dims={{0}}, "
+        f"rhs_contracting_dims={{{2 if transposed else 1}}}",
+    )
+    found = costs(text)
+    assert found.total.flops == 2 * batch * m * n * k
+    assert found.total.bytes == 4 * batch * (m * k + k * n + m * n)
+
+
+small = st.integers(1, 4)
+
+
+@given(
+    st.integers(1, 9), st.integers(1, 9), st.integers(1, 4), st.integers(-2, 6), small, small, small
+)
+def test_taps_as_counted_one_by_one(out, into, size, low, stride, holes, dilate):
+    w = {"pad": [(low, 0)], "stride": [(stride,)], "lhs_dilate": [(holes,)]}
+    w["rhs_dilate"] = [(dilate,)]
+    at = [o * stride + k * dilate - low for o in range(out) for k in range(size)]
+    inside = sum(p % holes == 0 and 0 <= p <= (into - 1) * holes for p in at)
+    assert _hlo_conv.taps(out, size, into, w, 0) == inside
+    anywhere = sum(p % holes == 0 for p in at)
+    assert _hlo_conv.taps(out, size, into, w, 0, padding=True) == anywhere
+
+
+def test_complex_arithmetic():
+    text = program(
+        "%a = c64[8,8]{1,0} parameter(0)",
+        "%d = c64[8,8]{1,0} dot(%a, %a), lhs_contracting_dims={1}, rhs_contracting_dims={0}",
+        "%m = c64[8,8]{1,0} multiply(%d, %a)",
+        "ROOT %e = c64[8,8]{1,0} exponential(%m)",
+    )
+    found = costs(text)
+    assert found.by_kind() == {"matmul": 8 * 8**3, "elementwise": 6 * 64}
+    assert [u.name for u in found.unknown] == ["e"]
+
+
+def test_integers_are_no_flops_and_transcendentals_are_counted_beside():
+    text = program(
+        "%i = s32[10]{0} parameter(0)",
+        "%j = s32[10]{0} multiply(%i, %i)",
+        "%f = f32[10]{0} convert(%j)",
+        "%c = pred[10]{0} compare(%f, %f), direction=LT",
+        "ROOT %e = f32[10]{0} exponential(%f)",
+    )
+    found = costs(text)
+    assert found.total.flops == 10
+    assert found.transcendentals == 10
+
+
+def test_operation_without_a_formula_is_unknown():
+    text = program("%a = f32[4]{0} parameter(0)", "ROOT %b = f32[4]{0} new-op(%a)")
+    found = costs(text)
+    assert math.isnan(found.total.flops)
+    assert "new-op" in found.unknown[0].reason
+
+
+def test_an_operation_that_lacks_an_attribute_is_unknown():
+    text = program(
+        "%a = f32[4,4]{1,0} parameter(0)",
+        "%b = f32[4,4]{1,0} dot(%a), lhs_contracting_dims={1}",
+        "%c = f32[4,4]{1,0} dot(%a, %a), lhs_contracting_dims={7}, rhs_contracting_dims={0}",
+        "ROOT %d = f32[4,4]{1,0} add(%b, %c)",
+    )
+    found = costs(text)
+    assert found.total.flops == 16
+    assert [u.name for u in found.unknown] == ["b", "c"]
+
+
+def test_branches_of_equal_cost_are_known():
+    body = (
+        "%{} (x: f32[8,8]) -> f32[8,8] {{\n  %x = f32[8,8]{{1,0}} parameter(0)\n"
+        "  ROOT %d = f32[8,8]{{1,0}} dot(%x, %x), lhs_contracting_dims={{1}}, "
+        "rhs_contracting_dims={{0}}\n}}\n\n"
+    )
+    text = program(
+        "%p = s32[] parameter(0)",
+        "%x = f32[8,8]{1,0} parameter(1)",
+        "ROOT %c = f32[8,8]{1,0} conditional(%p, %x, %x), branch_computations={%one, %two}",
+        head=body.format("one") + body.format("two"),
+    )
+    found = costs(text)
+    assert found.total.flops == 2 * 8**3
+    assert found.unknown == ()
+
+
+SLICED = """%fused (p: f32[100,8], i: s32[]) -> f32[1,8] {
+  %p = f32[100,8]{1,0} parameter(0)
+  %i = s32[] parameter(1)
+  %zero = s32[] constant(0)
+  ROOT %s = f32[1,8]{1,0} dynamic-slice(%p, %i, %zero), dynamic_slice_sizes={1,8}
+}
+
+"""
+
+
+def test_only_the_slice_is_read():
+    text = program(
+        "%p = f32[100,8]{1,0} parameter(0)",
+        "%i = s32[] parameter(1)",
+        "ROOT %f = f32[1,8]{1,0} fusion(%p, %i), kind=kLoop, calls=%fused",
+        head=SLICED,
+    )
+    assert costs(text).total.bytes == 32 + 4 + 32
+
+
+def test_update_in_place_costs_the_update():
+    text = program(
+        "%p = f32[100,8]{1,0} parameter(0)",
+        "%u = f32[1,8]{1,0} parameter(1)",
+        "%i = s32[] parameter(2)",
+        "ROOT %d = f32[100,8]{1,0} dynamic-update-slice(%p, %u, %i, %i)",
+    )
+    assert costs(text).total.bytes == 2 * 32
+
+
+def test_unknown_inside_a_loop_is_listed_with_its_runs():
+    head = """%body (t: (s32[], f32[4])) -> (s32[], f32[4]) {
+  %t = (s32[], f32[4]{0}) parameter(0)
+  %i = s32[] get-tuple-element(%t), index=0
+  %x = f32[4]{0} get-tuple-element(%t), index=1
+  %y = f32[4]{0} custom-call(%x), custom_call_target="mine"
+  %z = f32[4]{0} add(%y, %y)
+  ROOT %r = (s32[], f32[4]{0}) tuple(%i, %z)
+}
+
+%test (t: (s32[], f32[4])) -> pred[] {
+  %t = (s32[], f32[4]{0}) parameter(0)
+  ROOT %c = pred[] constant(false)
+}
+
+"""
+    text = program(
+        "%t = (s32[], f32[4]{0}) parameter(0)",
+        "ROOT %w = (s32[], f32[4]{0}) while(%t), condition=%test, body=%body, "
+        'backend_config={"known_trip_count":{"n":"3"}}',
+        head=head,
+    )
+    found = costs(text)
+    assert found.total.flops == 3 * 4
+    assert [(u.name, u.executions) for u in found.unknown] == [("y", 3)]
+
+
+# ---- the text ----
+
+
+def test_instructions_over_several_lines_as_people_write_them():
+    text = """HloModule m
+
+fused {
+  p = f32[8] parameter(0)
+  ROOT n = f32[8] negate(p)
+}
+
+ENTRY e {
+  a = f32[8,4] parameter(0)
+  d = f32[8] custom-call(a),
+    custom_call_target="mine",
+    window={size=3x3},
+    feature_group_count=4,
+    to_apply=fused,
+    backend_config={
+      "n":1
+    }
+  ROOT f = f32[8] fusion(d), kind=kLoop,
+    calls=fused
+}
+"""
+    module = parse(text)
+    assert list(module.entry.instructions) == ["a", "d", "f"]
+    assert module.entry.instructions["d"].config == {"n": 1}
+    assert costs(text).total.flops == 8
+
+
+def test_configs_in_quotes_as_older_versions_wrote_them():
+    config = '{"dot_dimension_numbers":{"lhs_contracting_dimensions":["1"]},"beta":0}'
+    quoted = config.replace('"', '\\"')
+    text = program(
+        "%a = f64[8,4]{1,0} parameter(0)",
+        'ROOT %g = f64[8,8]{1,0} custom-call(%a, %a), custom_call_target="__cublas$gemm", '
+        f'backend_config="{quoted}"',
+    )
+    [kernel] = costs(text)
+    assert (kernel.cost.flops, kernel.cost.type) == (2 * 8 * 8 * 4, "fp64")
+
+
+def test_names_without_percent_and_literals_over_lines():
+    text = """HloModule m
+
+ENTRY main {
+  c = f32[2,2]{1,0} constant({
+    { 1, 2 },
+    { 3, 4 }
+  })
+  p = f32[2,2]{1,0:T(8,128)} parameter(0)
+  t = (f32[2,2]{1,0}, /*index=1*/s32[]) custom-call(p), custom_call_target="a,{\\"b\\"}"
+  ROOT r = f32[2,2]{1,0} add(c, p), metadata={op_name="jit(f)/a = b, {c}" source_line=1}
+}
+"""
+    module = parse(text)
+    assert list(module.entry.instructions) == ["c", "p", "t", "r"]
+    assert module.entry.root.operands == ("c", "p")
+    assert module.entry.root.op_name == "jit(f)/a = b, {c}"
+    assert module.entry.instructions["t"].string("custom_call_target") == 'a,{"b"}'
+    assert costs(text).total.flops == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no ENTRY"),
+        ("module @jit_f { func.func public @main() }", "as_text"),
+        ("HloModule m\n\nENTRY %main () -> f32[] {\n  %a = f32[] parameter(0)\n", "ends inside"),
+        (program("ROOT %a = f32[] add(%b, %b)"), "does not define"),
+        (program("ROOT %a = f32[] fusion(), calls=%gone"), "not there"),
+        (program("ROOT %a = f32[] add(%b"), "not closed"),
+    ],
+)
+def test_text_that_is_no_program(text, message):
+    with pytest.raises(HloSyntaxError, match=message):
+        costs(text)
+
+
+@given(st.integers(0, 10_000))
+def test_cut_text_never_gives_another_error(cut):
+    text = stored("scan")
+    with contextlib.suppress(HloSyntaxError):
+        costs(text[: cut % len(text)])

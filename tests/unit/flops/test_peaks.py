@@ -37,7 +37,13 @@ def test_the_names_that_drivers_give(driver, meant):
 
 @pytest.mark.parametrize(
     "name",
-    ["", "synthetic board", "NVIDIA H100", "NVIDIA GeForce RTX 3080", "Tesla V100-PCIE-32GB"],
+    [
+        *("", "NVIDIA", "synthetic board", "NVIDIA H100", "NVIDIA GeForce RTX 3080"),
+        *("Tesla V100-PCIE-32GB", "NVIDIA H100 80GB HBM2e", "NVIDIA H100 80GB HBM3 MIG 1g.10gb"),
+        *("NVIDIA A100-SXM-64GB", "NVIDIA H200 NVL", "NVIDIA H20-3e", "NVIDIA GH200 144G HBM3e"),
+        *("NVIDIA GeForce RTX 4090 Laptop GPU", "NVIDIA GeForce RTX 4090 D", "Tesla K80"),
+        "NVIDIA GeForce RTX 4070 Ti",
+    ],
 )
 def test_none_rather_than_a_likely_one(name):
     assert peaks_of(name) is None
