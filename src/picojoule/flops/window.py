@@ -31,7 +31,8 @@ class count_flops:  # noqa: N801 - a verb to its users: `with pj.count_flops():`
     Meant for one or two steps of a warm-up. Each signature (operation, shapes, dtypes) is costed
     once; every profile that is open then takes the cost of its regions' calls, and on a GPU of its
     kernels' launches, from here and multiplies by what it sees later. Looking costs tens of
-    microseconds an operation; after the block nothing stays installed.
+    microseconds an operation; after the block nothing stays installed. The block holds whole calls
+    of the regions in it; directly inside a region it stands for one call of that one.
 
     >>> with pj.profile() as prof:                                  # doctest: +SKIP
     ...     for i, batch in enumerate(loader):
@@ -54,6 +55,7 @@ class count_flops:  # noqa: N801 - a verb to its users: `with pj.count_flops():`
         self._triton: dict[tuple[str, Path], list[Cost]] = {}
         self._undo = ExitStack()
         self._window: Window | None = None
+        self._inside: Path = ()
 
     def __enter__(self) -> Self:
         """Begin to look."""
@@ -61,6 +63,7 @@ class count_flops:  # noqa: N801 - a verb to its users: `with pj.count_flops():`
             raise UsageError("a count_flops() is good for one block; make another")
         from picojoule.flops.torch_ops import OpCounter
 
+        self._inside = _region()
         # A session without meters counts how often each region is entered meanwhile.
         self._session = _core.begin("", [], 0.0, "", [], "off")
         with ExitStack() as undo:
@@ -86,11 +89,15 @@ class count_flops:  # noqa: N801 - a verb to its users: `with pj.count_flops():`
         for (name, path), costs in self._triton.items():
             rows.append(OpRow(name, "", path, len(costs), _mean(costs)))
         trace = self._session.trace()
+        calls = _calls(trace)
+        # Inside a region that stays open, the block stands for one call of it.
+        if self._inside and not calls.get(self._inside) and _region() == self._inside:
+            calls[self._inside] = 1
         self._window = Window(
             begin_ns=trace.begin_ns,
             end_ns=trace.end_ns,
             rows=tuple(rows),
-            calls=_calls(trace),
+            calls=calls,
             notes=tuple(self._counter.notes),
         )
         with _lock:

@@ -99,9 +99,25 @@ def test_threads_keep_their_own_regions(step):
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
-    # Neither region was entered inside its window: what they hold is known for that time only.
-    assert prof.flops.regions == ()
+    # Inside a region the block stands for one call of it.
+    assert {r.path: r.flops for r in prof.flops.regions} == {
+        ("main",): 2 * 8 * 32 * 4,
+        ("other",): 2 * 8 * 32 * 8,
+    }
     assert prof.flops.notes == ()
+
+
+def test_a_window_inside_a_region_stands_for_one_call():
+    x = torch.randn(8, 8)
+    with pj.profile(sources=["cpu_estimate"]) as prof:
+        for i in range(5):
+            with pj.region("outer"), pj.region("step"):
+                if i == 1:
+                    with pj.count_flops():
+                        x @ x
+                else:
+                    x @ x
+    assert prof.flops.model == 5 * 2 * 8**3
 
 
 class Chain:
