@@ -158,8 +158,11 @@ Channel channel_from(const py::dict& d) {
     c.field = py::cast<std::string>(d["field"]);
     c.device = py::cast<std::string>(d["device"]);
     c.note = py::cast<std::string>(d["note"]);
-    c.quantity =
-        py::cast<std::string>(d["quantity"]) == "energy" ? Quantity::energy : Quantity::power;
+    const auto quantity = py::cast<std::string>(d["quantity"]);
+    unsigned known = 0;
+    while (known < kQuantities && quantity != to_string(static_cast<Quantity>(known))) ++known;
+    if (known == kQuantities) throw std::invalid_argument("an unknown quantity: " + quantity);
+    c.quantity = static_cast<Quantity>(known);
     const auto provenance = py::cast<std::string>(d["provenance"]);
     c.provenance = Provenance::estimated;
     for (const auto p : {Provenance::measured, Provenance::counted, Provenance::modelled}) {

@@ -9,6 +9,10 @@ namespace nvml {
 Discovery discover(const Environment&);
 }
 
+namespace nvml_state {
+Discovery discover(const Environment&);
+}
+
 namespace rapl {
 Discovery discover(const Environment&);
 }
@@ -29,6 +33,9 @@ namespace {
 constexpr SourceFactory kSources[] = {
     {"nvml", "energy counters and power of NVIDIA boards", SourceFactory::Default::yes,
      nvml::discover},
+    {"nvml_state",
+     "clocks, throttling and, from Hopper on, utilisation of NVIDIA boards (no energy)",
+     SourceFactory::Default::yes, nvml_state::discover},
     {"rapl", "the energy counters of Intel and AMD CPUs, by powercap or perf events",
      SourceFactory::Default::yes, rapl::discover},
     {"hwmon", "energy and power sensors of the kernel's hwmon tree", SourceFactory::Default::yes,
