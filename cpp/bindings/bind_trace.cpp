@@ -88,6 +88,7 @@ Analysis analyse(const Trace& trace) {
     out.use = path_use(trace);
     const double span = static_cast<double>(trace.end_ns - trace.begin_ns);
     for (std::size_t c = 0; c < trace.channels.size(); ++c) {
+        // One that tells no energy has a line without points: all below is then nan.
         const EnergyCurve curve(build_timeline(trace, c));
         ChannelAnalysis a;
         a.line = curve.timeline();

@@ -292,13 +292,13 @@ void Engine::take(ChannelState& c, std::uint16_t index, const RawValue& value, s
         }
     } else {
         ++counters_.duplicates;
-        // Power that stays the same is published all the same, only that nobody sees it happen.
+        // A gauge that stays the same is published all the same, only that nobody sees it happen.
         const std::int64_t period = c.clock.locked()                 ? c.clock.period_ns()
                                     : c.channel.update_period_ns > 0 ? c.channel.update_period_ns
                                                                      : kUnknownGaugeNs;
         const std::int64_t since = t1 - c.last_change_ns;
         const bool due = paced && !c.locks ? since > period / 2 : since > period + period / 4;
-        if (c.channel.quantity == Quantity::power && due) {
+        if (!is_cumulative(c.channel.quantity) && due) {
             r.flags |= tick_flag::kHeld;
             is_change = true;
         }

@@ -27,6 +27,7 @@ from picojoule._profile import profile
 if TYPE_CHECKING:
     from picojoule._doctor import doctor
     from picojoule._runs import load
+    from picojoule.counters_view import Counter
     from picojoule.errors import (
         ForeignTraceError,
         MissingExtraError,
@@ -49,6 +50,7 @@ _LAZY = {
         ("Channel", "Estimate", "Gap", "PowerSeries", "Profile", "Region", "RegionTable"),
         "picojoule.results",
     ),
+    "Counter": "picojoule.counters_view",
     **dict.fromkeys(("Device", "Kernel", "KernelTable"), "picojoule.kernels"),
     **dict.fromkeys(
         (
@@ -68,6 +70,7 @@ _LAZY = {
 
 __all__ = [
     "Channel",
+    "Counter",
     "Device",
     "Estimate",
     "ForeignTraceError",

@@ -19,6 +19,7 @@ from picojoule.errors import NoMeterError, NotFinishedError, UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from picojoule.counters_view import Counter
     from picojoule.kernels import KernelTable
     from picojoule.results import Estimate, Profile, RegionTable
 
@@ -306,6 +307,11 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
     def kernels(self) -> KernelTable:
         """What ran on devices, by the region that launched it; see ``picojoule.kernels``."""
         return self.result.kernels
+
+    @property
+    def counters(self) -> Mapping[str, Counter]:
+        """``"gpu:0/sm_clock"`` -> series that is no energy; see ``picojoule.counters_view``."""
+        return self.result.counters
 
     @property
     def readings(self) -> NDArray[Any]:
