@@ -98,18 +98,19 @@ class Gpm {
     [[nodiscard]] int first_status() const noexcept { return first_status_; }
     [[nodiscard]] const std::vector<Metric>& metrics() const noexcept { return metrics_; }
 
-    // Keeps those of all metrics that the board tells; 100 ms after the first sample. Returns the
-    // first thing that went wrong.
+    // Keeps those of all metrics that the board tells; 100 ms or more after the first sample.
+    // Returns the first thing that went wrong.
     int choose(Device handle) {
         metrics_.assign(std::begin(kMetrics), std::end(kMetrics));
-        std::vector<RawValue> values(metrics_.size());
-        int status = read(handle, values).value_or(kUnknown);
+        int status = sample(handle);
+        if (status == kSuccess) status = compute();
         std::vector<Metric> told;
         for (std::size_t i = 0; i < metrics_.size(); ++i) {
-            if (values[i].valid) told.push_back(metrics_[i]);
+            if (last_[i].valid) told.push_back(metrics_[i]);
             if (status == kSuccess) status = request_->metrics[i].status;
         }
         metrics_ = std::move(told);
+        last_.fill({});
         return status;
     }
 
@@ -117,34 +118,36 @@ class Gpm {
     // nothing where it lies too near: then the board was not asked, and the last means hold.
     std::optional<int> read(Device handle, std::span<RawValue> values) noexcept {
         const std::int64_t since = now_ns() - sampled_ns_;
-        if (since < kPaceNs) {
-            std::ranges::copy(last_ | std::views::take(values.size()), values.begin());
-            return {};
+        int status = kSuccess;
+        if (since >= kPaceNs) {
+            last_.fill({});
+            status = sample(handle);
+            if (status == kSuccess && since <= kPauseNs) status = compute();
         }
+        std::copy_n(last_.begin(), values.size(), values.begin());
+        if (since < kPaceNs) return {};
+        return status;
+    }
+
+  private:
+    int sample(Device handle) noexcept {
         std::swap(request_->earlier, request_->later);
-        const int status = sample(handle);
-        last_.fill({});
-        if (status != kSuccess || since > kPauseNs) return status;
+        const int status = api_.gpm_sample(handle, request_->later);
+        sampled_ns_ = status == kSuccess ? now_ns() : 0;  // 0: begin again
+        return status;
+    }
+
+    int compute() noexcept {
         request_->count = static_cast<unsigned>(metrics_.size());
         for (std::size_t i = 0; i < metrics_.size(); ++i) {
             request_->metrics[i].id = metrics_[i].id;
             request_->metrics[i].status = kUnknown;
         }
-        if (const int computed = api_.gpm_metrics(request_.get()); computed != kSuccess) {
-            return computed;
-        }
-        for (std::size_t i = 0; i < metrics_.size(); ++i) {
+        const int status = api_.gpm_metrics(request_.get());
+        for (std::size_t i = 0; status == kSuccess && i < metrics_.size(); ++i) {
             const GpmMetric& m = request_->metrics[i];
             if (m.status == kSuccess) last_[i] = raw_of(metrics_[i], m.value);
-            values[i] = last_[i];
         }
-        return kSuccess;
-    }
-
-  private:
-    int sample(Device handle) noexcept {
-        const int status = api_.gpm_sample(handle, request_->later);
-        sampled_ns_ = status == kSuccess ? now_ns() : 0;  // 0: begin again
         return status;
     }
 
