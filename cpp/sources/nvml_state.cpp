@@ -364,6 +364,7 @@ Discovery discover(const Environment&) {
     }
     const Api& api = *selection.api;
     std::vector<Opening> openings;
+    openings.reserve(selection.boards.size());
     for (const Chosen& c : selection.boards) openings.push_back(begin_gpm(api, c));
     const bool waits =
         std::ranges::any_of(openings, [](const Opening& o) { return o.gpm != nullptr; });
