@@ -25,6 +25,10 @@ namespace cpu_estimate {
 Discovery discover(const Environment&);
 }
 
+namespace perf_flops {
+Discovery discover(const Environment&);
+}
+
 namespace replay {
 Discovery discover(const Environment&);
 }
@@ -42,6 +46,8 @@ constexpr SourceFactory kSources[] = {
      hwmon::discover},
     {"cpu_estimate", "CPU time of the process tree, times a published range of watts per core",
      SourceFactory::Default::fallback, cpu_estimate::discover},
+    {"perf_flops", "FLOPs of this process on the CPU, by perf events (no energy)",
+     SourceFactory::Default::on_request, perf_flops::discover},
     {"replay", "a stored trace, played as if it were live", SourceFactory::Default::on_request,
      replay::discover},
 };
