@@ -72,7 +72,8 @@ class TickShare {
 };
 
 bool on_device(const Trace& trace, std::uint32_t track, const Channel& channel) {
-    return track < trace.tracks.size() && trace.tracks[track].domain == channel.domain;
+    return tells_energy(channel.quantity) && track < trace.tracks.size() &&
+           trace.tracks[track].domain == channel.domain;
 }
 
 struct Running {

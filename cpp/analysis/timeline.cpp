@@ -75,11 +75,12 @@ void fit_clock(std::span<const Record> ticks, Timeline& line) {
 Timeline build_timeline(const Trace& trace, std::size_t channel) {
     Timeline line;
     const Channel& c = trace.channels[channel];
+    line.origin_ns = trace.begin_ns;
+    if (!tells_energy(c.quantity)) return line;  // no joules in it: a curve without points
     std::vector<Record> ticks;
     for (const Record& r : trace.ticks) {
         if (r.id == channel) ticks.push_back(r);
     }
-    line.origin_ns = trace.begin_ns;
     const std::size_t n = ticks.size();
     const bool is_fast =
         c.update_period_ns > 0 && static_cast<double>(c.update_period_ns) <= kFastTickNs;

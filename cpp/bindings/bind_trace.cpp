@@ -88,6 +88,7 @@ Analysis analyse(const Trace& trace) {
     out.use = path_use(trace);
     const double span = static_cast<double>(trace.end_ns - trace.begin_ns);
     for (std::size_t c = 0; c < trace.channels.size(); ++c) {
+        // One that tells no energy has a line without points: all below is then nan.
         const EnergyCurve curve(build_timeline(trace, c));
         ChannelAnalysis a;
         a.line = curve.timeline();
@@ -158,8 +159,11 @@ Channel channel_from(const py::dict& d) {
     c.field = py::cast<std::string>(d["field"]);
     c.device = py::cast<std::string>(d["device"]);
     c.note = py::cast<std::string>(d["note"]);
-    c.quantity =
-        py::cast<std::string>(d["quantity"]) == "energy" ? Quantity::energy : Quantity::power;
+    const auto quantity = py::cast<std::string>(d["quantity"]);
+    unsigned known = 0;
+    while (known < kQuantities && quantity != to_string(static_cast<Quantity>(known))) ++known;
+    if (known == kQuantities) throw std::invalid_argument("an unknown quantity: " + quantity);
+    c.quantity = static_cast<Quantity>(known);
     const auto provenance = py::cast<std::string>(d["provenance"]);
     c.provenance = Provenance::estimated;
     for (const auto p : {Provenance::measured, Provenance::counted, Provenance::modelled}) {

@@ -6,16 +6,34 @@
 
 namespace picojoule {
 
+// Stored by number in journals: append only.
 enum class Quantity : std::uint8_t {
-    energy,  // a cumulative counter; raw * unit = joules
-    power,   // a gauge; raw * unit = watts
+    energy,     // a cumulative counter; raw * unit = joules
+    power,      // a gauge; raw * unit = watts
+    ratio,      // raw * unit = mean share (0 to 1) over the time since the previous reading
+    rate,       // raw * unit = mean bytes/s over the time since the previous reading
+    count,      // a cumulative counter of anything but joules; the field's name says of what
+    frequency,  // a gauge; raw * unit = hertz
+    flags,      // a bit mask
 };
+constexpr unsigned kQuantities = 7;
 
 // How a number was got. The order is that of trust.
 enum class Provenance : std::uint8_t { measured, counted, modelled, estimated };
 
 constexpr const char* to_string(Quantity q) noexcept {
-    return q == Quantity::energy ? "energy" : "power";
+    constexpr const char* names[] = {"energy", "power",     "ratio", "rate",
+                                     "count",  "frequency", "flags"};
+    static_assert(sizeof names / sizeof *names == kQuantities);
+    return names[static_cast<unsigned>(q)];
+}
+// Whether joules can be had from it. All else tells what the device was doing meanwhile.
+constexpr bool tells_energy(Quantity q) noexcept {
+    return q == Quantity::energy || q == Quantity::power;
+}
+// Whether readings add up, so that a wrap can be undone and differences mean something.
+constexpr bool is_cumulative(Quantity q) noexcept {
+    return q == Quantity::energy || q == Quantity::count;
 }
 constexpr const char* to_string(Provenance p) noexcept {
     constexpr const char* names[] = {"measured", "counted", "modelled", "estimated"};
@@ -38,7 +56,7 @@ struct Channel {
     bool latched{true};
     std::int64_t update_period_ns{};  // how often the hardware publishes; 0: unknown, to be learned
     std::int64_t window_ns{};         // averaging window of a gauge; 0: unknown, or a counter
-    double unit{};                    // joules or watts for one raw count
+    double unit{};                    // joules, watts, hertz... for one raw count
     std::uint64_t wrap_at{};          // modulus of a counter; 0: it never wraps
     // Relative standard uncertainty of the absolute scale (board gain, model). It does not average
     // out, and it is common to all readings of the channel.

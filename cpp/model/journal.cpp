@@ -10,6 +10,7 @@
 #include <cstring>
 #include <limits>
 #include <map>
+#include <span>
 
 namespace picojoule {
 namespace {
@@ -95,8 +96,8 @@ class FieldReader {
     template <class T>
     void number(T& value) {
         const std::string_view field = next();
-        const char* end = field.data() + field.size();
-        good_ &= std::from_chars(field.data(), end, value).ec == std::errc{};
+        const std::span<const char> all(field);
+        good_ &= std::from_chars(all.data(), all.data() + all.size(), value).ec == std::errc{};
     }
     [[nodiscard]] bool good() const noexcept { return good_; }
 
@@ -272,8 +273,8 @@ bool decode_channel(std::string_view text, Channel& c) {
     in.number(quantity), in.number(provenance), in.number(in_total), in.number(latched);
     in.number(c.update_period_ns), in.number(c.window_ns), in.number(c.unit), in.number(c.wrap_at);
     in.number(c.gain_std);
-    if (!in.good() || quantity < 0 || quantity > 1 || provenance < 0 || provenance > 3)
-        return false;
+    if (!in.good() || quantity < 0 || quantity >= static_cast<int>(kQuantities)) return false;
+    if (provenance < 0 || provenance > 3) return false;
     c.quantity = static_cast<Quantity>(quantity);
     c.provenance = static_cast<Provenance>(provenance);
     c.in_total = in_total != 0;

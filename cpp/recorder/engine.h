@@ -149,6 +149,7 @@ class Engine {
         UnwrappedCounter counter;
         TickClock clock;
         bool locks{};  // polled by its own clock; others are read along
+        bool paced{};  // its source sets the pace; see Source::pace_ns()
         bool seen{};
         bool resume{};  // the next value is a starting point again
         std::uint64_t last_raw{};
@@ -162,6 +163,7 @@ class Engine {
         std::uint16_t first_channel{};
         std::int64_t next_ns{};
         std::int64_t planned_ns{};
+        std::int64_t pace_ns{};  // of the source; 0: its channels' ticks
         double cost_ns{20'000};
         bool live{};  // is being polled and has been read at least once since it was woken
         bool dead{};

@@ -226,7 +226,7 @@ void KernelRecorder::shutdown() {
 
 void KernelRecorder::abandon() noexcept {
     // Its threads and the vendor's do not exist here, and its destructor would wait for them.
-    static_cast<void>(tracer_.release());
+    [[maybe_unused]] const Tracer* const leaked = tracer_.release();
     if (control_.joinable()) control_.detach();
 }
 

@@ -19,6 +19,9 @@ constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max() / 2;
 constexpr std::int64_t kPlainReadNs = 25 * kNsPerMs;
 constexpr std::int64_t kFastTickNs = 5 * kNsPerMs;
 constexpr std::int64_t kUnknownGaugeNs = 100 * kNsPerMs;
+// A series of a paced source that stays the same is noted this often: within the lookback of a
+// profile there always is one.
+constexpr std::int64_t kUnchangedNs = kNsPerS;
 constexpr std::int64_t kSnapshotNs = 15 * kNsPerMs;       // cells are read at most this often,
 constexpr std::int64_t kIdleSnapshotNs = 100 * kNsPerMs;  // and at least this often
 constexpr std::int64_t kBackoffNs = kNsPerS;
@@ -159,12 +162,16 @@ void Engine::open_meters(std::unique_lock<std::mutex>& lock) {
             OpenSource s;
             s.values.resize(source->channels().size());
             s.first_channel = static_cast<std::uint16_t>(channels_.size());
-            bool locked = false;  // one series of a device sets the pace, the others are read along
+            s.pace_ns = source->pace_ns();
+            // One series of a device sets the pace, the others are read along.
+            bool locked = s.pace_ns > 0;
             for (const Channel& c : source->channels()) {
                 auto state = std::make_unique<ChannelState>();
                 state->channel = c;
                 state->counter = UnwrappedCounter(c.wrap_at);
-                state->locks = c.latched && !fast(c) && c.quantity == Quantity::energy;
+                state->paced = s.pace_ns > 0;
+                state->locks =
+                    !state->paced && c.latched && !fast(c) && c.quantity == Quantity::energy;
                 locked |= state->locks || !c.latched || fast(c);
                 channels_.push_back(std::move(state));
             }
@@ -217,6 +224,8 @@ void Engine::poll(std::unique_lock<std::mutex>& lock, Meter& m, OpenSource& s) {
 void Engine::take(ChannelState& c, std::uint16_t index, const RawValue& value, std::int64_t t0,
                   std::int64_t t1, bool late, bool paced) {
     if (!value.valid) {
+        // A mean over the time between two reads: after the first of them nothing is missing yet.
+        if (c.paced && (!c.seen || c.resume)) return;
         if (c.gap_begin_ns == 0) {
             open_gap(index, c.seen ? c.old_seen_ns : t0,
                      "the device gave no value for this series");
@@ -235,7 +244,7 @@ void Engine::take(ChannelState& c, std::uint16_t index, const RawValue& value, s
         c.resume = true;
     }
     bool is_change = c.seen && value.raw != c.last_raw;
-    if (c.channel.quantity == Quantity::energy) {
+    if (is_cumulative(c.channel.quantity)) {
         const CounterStep step = c.counter.update(value.raw);
         if (step.event == CounterEvent::wrapped) {
             r.flags |= tick_flag::kWrapped;
@@ -266,6 +275,13 @@ void Engine::take(ChannelState& c, std::uint16_t index, const RawValue& value, s
             ++counters_.duplicates;
         }
         is_change = true;
+    } else if (is_change && c.paced) {
+        r.b = c.old_seen_ns;
+    } else if (c.paced) {
+        if (t1 - c.last_change_ns >= kUnchangedNs) {
+            r.flags |= tick_flag::kHeld;
+            is_change = true;
+        }
     } else if (is_change) {
         r.b = c.old_seen_ns;
         c.clock.tick(c.old_seen_ns, t1);
@@ -276,13 +292,13 @@ void Engine::take(ChannelState& c, std::uint16_t index, const RawValue& value, s
         }
     } else {
         ++counters_.duplicates;
-        // Power that stays the same is published all the same, only that nobody sees it happen.
+        // A gauge that stays the same is published all the same, only that nobody sees it happen.
         const std::int64_t period = c.clock.locked()                 ? c.clock.period_ns()
                                     : c.channel.update_period_ns > 0 ? c.channel.update_period_ns
                                                                      : kUnknownGaugeNs;
         const std::int64_t since = t1 - c.last_change_ns;
         const bool due = paced && !c.locks ? since > period / 2 : since > period + period / 4;
-        if (c.channel.quantity == Quantity::power && due) {
+        if (!is_cumulative(c.channel.quantity) && due) {
             r.flags |= tick_flag::kHeld;
             is_change = true;
         }
@@ -332,6 +348,10 @@ void Engine::plan(Meter& m, OpenSource& s, std::int64_t now) {
         s.next_ns = now + (s.failures < 3 ? kNsPerMs : kBackoffNs);
         return;
     }
+    if (s.pace_ns > 0) {
+        s.next_ns = now + s.pace_ns;
+        return;
+    }
     if (m.rate_hz > 0.0) {
         const auto step = static_cast<std::int64_t>(1e9 / m.rate_hz);
         s.planned_ns += step;
@@ -378,6 +398,7 @@ void Engine::bound_memory() {
 bool Engine::closing_ticks_in(const Session& s) const {
     return std::all_of(s.channels.begin(), s.channels.end(), [&](std::uint16_t i) {
         const ChannelState& c = *channels_[i];
+        if (c.paced) return c.gap_begin_ns != 0 || c.old_seen_ns > s.end_ns;
         const bool paces = c.locks || !c.channel.latched || fast(c.channel);
         return !paces || c.gap_begin_ns != 0 || c.last_change_ns > s.end_ns;
     });

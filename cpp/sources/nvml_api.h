@@ -24,9 +24,18 @@ enum Return : int {
 };
 
 enum FieldId : unsigned {
+    kThrottledPowerCapNs = 74,  // an older name of it: PERF_POLICY_POWER
     kEnergyMj = 83,
     kPowerAverage = 185,
     kPowerInstant = 186,
+    kThrottledSwThermalNs = 269,
+    kThrottledHwThermalNs = 270,
+    kThrottledPowerBrakeNs = 271,
+};
+
+enum ClockType : int {
+    kClockSm = 1,
+    kClockMemory = 2,
 };
 
 enum Scope : unsigned {
@@ -104,6 +113,38 @@ struct PciInfo {
 };
 static_assert(sizeof(PciInfo) == 68);
 
+// GPM: hardware counters of Hopper and newer, as means between two samples.
+struct GpmSampleOpaque;
+using GpmSample = GpmSampleOpaque*;
+
+struct GpmSupport {
+    unsigned version{1};
+    unsigned supported{};
+};
+static_assert(sizeof(GpmSupport) == 8);
+
+struct GpmMetric {
+    unsigned id;
+    int status;
+    double value;
+    const char* names[3];
+};
+static_assert(sizeof(GpmMetric) == 40);
+static_assert(offsetof(GpmMetric, value) == 8);
+
+// The array's length is no part of the call: it was 98 in NVML 11.8, 210 in 12.9 and 13.0 and 477
+// in 13.5, always as version 1. `count` entries are filled in; there is room for more than are
+// asked.
+struct GpmRequest {
+    unsigned version{1};
+    unsigned count{};
+    GpmSample earlier{};
+    GpmSample later{};
+    GpmMetric metrics[210]{};
+};
+static_assert(sizeof(GpmRequest) == 24 + 210 * 40);
+static_assert(offsetof(GpmRequest, metrics) == 24);
+
 // A function may be null: older drivers have fewer.
 struct Api {
     int (*init)();
@@ -121,6 +162,13 @@ struct Api {
     int (*power_usage)(Device, unsigned*);
     int (*mig_mode)(Device, unsigned*, unsigned*);
     int (*board_of_slice)(Device, Device*);
+    int (*clock_info)(Device, int, unsigned*);
+    int (*clock_event_reasons)(Device, unsigned long long*);
+    int (*gpm_support)(Device, GpmSupport*);
+    int (*gpm_alloc)(GpmSample*);
+    int (*gpm_free)(GpmSample);
+    int (*gpm_sample)(Device, GpmSample);
+    int (*gpm_metrics)(GpmRequest*);
 
     explicit Api(const SharedLibrary& library) noexcept {
         const auto bind = [&library]<class R, class... A>(R (*&f)(A...), const char* symbol) {
@@ -141,6 +189,21 @@ struct Api {
         bind(power_usage, "nvmlDeviceGetPowerUsage");
         bind(mig_mode, "nvmlDeviceGetMigMode");
         bind(board_of_slice, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle");
+        bind(clock_info, "nvmlDeviceGetClockInfo");
+        bind(clock_event_reasons, "nvmlDeviceGetCurrentClocksEventReasons");
+        if (clock_event_reasons == nullptr) {  // its name before driver 530
+            bind(clock_event_reasons, "nvmlDeviceGetCurrentClocksThrottleReasons");
+        }
+        bind(gpm_support, "nvmlGpmQueryDeviceSupport");
+        bind(gpm_alloc, "nvmlGpmSampleAlloc");
+        bind(gpm_free, "nvmlGpmSampleFree");
+        bind(gpm_sample, "nvmlGpmSampleGet");
+        bind(gpm_metrics, "nvmlGpmMetricsGet");
+    }
+
+    [[nodiscard]] bool has_gpm() const noexcept {
+        return gpm_support != nullptr && gpm_alloc != nullptr && gpm_free != nullptr &&
+               gpm_sample != nullptr && gpm_metrics != nullptr;
     }
 
     // Without these there is nothing to do.

@@ -9,6 +9,10 @@ namespace nvml {
 Discovery discover(const Environment&);
 }
 
+namespace nvml_state {
+Discovery discover(const Environment&);
+}
+
 namespace rapl {
 Discovery discover(const Environment&);
 }
@@ -21,6 +25,10 @@ namespace cpu_estimate {
 Discovery discover(const Environment&);
 }
 
+namespace perf_flops {
+Discovery discover(const Environment&);
+}
+
 namespace replay {
 Discovery discover(const Environment&);
 }
@@ -29,12 +37,17 @@ namespace {
 constexpr SourceFactory kSources[] = {
     {"nvml", "energy counters and power of NVIDIA boards", SourceFactory::Default::yes,
      nvml::discover},
+    {"nvml_state",
+     "clocks, throttling and, from Hopper on, utilisation of NVIDIA boards (no energy)",
+     SourceFactory::Default::yes, nvml_state::discover},
     {"rapl", "the energy counters of Intel and AMD CPUs, by powercap or perf events",
      SourceFactory::Default::yes, rapl::discover},
     {"hwmon", "energy and power sensors of the kernel's hwmon tree", SourceFactory::Default::yes,
      hwmon::discover},
     {"cpu_estimate", "CPU time of the process tree, times a published range of watts per core",
      SourceFactory::Default::fallback, cpu_estimate::discover},
+    {"perf_flops", "FLOPs of this process on the CPU, by perf events (no energy)",
+     SourceFactory::Default::on_request, perf_flops::discover},
     {"replay", "a stored trace, played as if it were live", SourceFactory::Default::on_request,
      replay::discover},
 };

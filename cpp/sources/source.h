@@ -41,6 +41,11 @@ class Source {
     [[nodiscard]] virtual std::span<const Channel> channels() const noexcept = 0;
     virtual ReadStatus read(std::span<RawValue> values) noexcept = 0;
 
+    // 0: the engine follows the ticks of the channels. Otherwise no read comes sooner than so long
+    // after the previous one, whatever rate a user asks for: the values change too slowly, or are
+    // means over the time between two reads, which then needs a length.
+    [[nodiscard]] virtual std::int64_t pace_ns() const noexcept { return 0; }
+
     // Why the last read was not ok, in words for a person. Called rarely; may allocate.
     [[nodiscard]] virtual std::string failure() const { return "the read failed"; }
 };

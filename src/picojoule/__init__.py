@@ -30,6 +30,7 @@ _annotations.offer_to_nvtx()
 if TYPE_CHECKING:
     from picojoule._doctor import doctor
     from picojoule._runs import load
+    from picojoule.counters_view import Counter
     from picojoule.errors import (
         ForeignTraceError,
         MissingExtraError,
@@ -58,6 +59,7 @@ _LAZY = {
         ("Channel", "Estimate", "Gap", "PowerSeries", "Profile", "Region", "RegionTable"),
         "picojoule.results",
     ),
+    "Counter": "picojoule.counters_view",
     **dict.fromkeys(("Device", "Kernel", "KernelTable"), "picojoule.kernels"),
     **dict.fromkeys(
         (
@@ -77,6 +79,7 @@ _LAZY = {
 
 __all__ = [
     "Channel",
+    "Counter",
     "Device",
     "Estimate",
     "ForeignTraceError",

@@ -20,6 +20,7 @@ from picojoule.results import (
 
 if TYPE_CHECKING:
     from picojoule import _core
+from picojoule._build_counters import counter_table
 from picojoule._build_kernels import kernel_table
 from picojoule.flops.work import OP_MARK
 
@@ -72,6 +73,7 @@ def build(trace: _core.Trace) -> Profile:
         regions=_regions(trace, found, chosen, counted, paths, shown, around),
         kernels=kernel_table(trace, found, chosen, paths, own_path),
         own_path=own_path,
+        counters=counter_table(trace, channels),
         readings=_readings(trace, found, channels),
         spans=_spans(trace),
         paths=paths,
@@ -117,6 +119,8 @@ def _energy_channels(channels: tuple[Channel, ...]) -> dict[str, Channel]:
     """One series for each domain: its counter, or else a gauge, integrated."""
     chosen: dict[str, Channel] = {}
     for c in channels:
+        if not c.tells_energy:
+            continue
         known = chosen.get(c.domain)
         if known is None or _rank(c) < _rank(known):
             chosen[c.domain] = c

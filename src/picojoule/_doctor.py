@@ -57,7 +57,9 @@ class Doctor:
     @property
     def provenances(self) -> tuple[str, ...]:
         """How the numbers of a plain ``pj.profile()`` here will be got, best first."""
-        channels = [c for m in self.meters if m.default == "yes" for c in m.channels]
+        channels = [
+            c for m in self.meters if m.default == "yes" for c in m.channels if _tells_energy(c)
+        ]
         if not any(c["domain"].startswith("cpu") for c in channels):
             channels += [c for m in self.meters if m.default == "fallback" for c in m.channels]
         found = {c["provenance"] for c in channels}
@@ -97,7 +99,8 @@ class Doctor:
             lines += _wrap(f"{meter.meter}: {meter.summary} ({used})", "")
             for finding in meter.findings:
                 lines += _finding(finding)
-            for channel in meter.channels:
+            # What tells no energy is many series a device; the meter's findings name them.
+            for channel in filter(_tells_energy, meter.channels):
                 lines += _channel(channel)
         if self.tracing:
             lines += ["", *_wrap(f"GPU kernels: {self.tracing['words']}", "")]
@@ -128,6 +131,10 @@ def doctor() -> Doctor:
         for found in _core.discover()
     )
     return Doctor(meters, _versions(), _core.tracer_outlook(), nvtx_obstacle())
+
+
+def _tells_energy(channel: Mapping[str, Any]) -> bool:
+    return channel["quantity"] in ("energy", "power")
 
 
 def _finding(finding: Finding) -> list[str]:

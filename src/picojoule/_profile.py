@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from picojoule._counts import CountTable
     from picojoule.flops.summary import Flops
+    from picojoule.counters_view import Counter
     from picojoule.kernels import KernelTable
     from picojoule.results import Estimate, Profile, RegionTable
 
@@ -335,6 +336,11 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
     def flops(self) -> Flops:
         """FLOPs and bytes, as far as they are known: see ``pj.count_flops``, ``pj.kernel_cost``."""
         return self.result.flops
+
+    @property
+    def counters(self) -> Mapping[str, Counter]:
+        """``"gpu:0/sm_clock"`` -> series that is no energy; see ``picojoule.counters_view``."""
+        return self.result.counters
 
     @property
     def readings(self) -> NDArray[Any]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from picojoule.counters_view import Counter
     from picojoule.flops.summary import Flops
     from picojoule.kernels import KernelTable
 
@@ -115,14 +116,18 @@ UNKNOWN = Estimate(math.nan, math.nan, "estimated", resolved=False, basis="no me
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One series of readings: which meter, of what, in which unit."""
+    """One series of readings: which meter, of what, in which unit.
+
+    ``quantity`` is "energy" or "power", or what tells no joules: "ratio", "rate", "count",
+    "frequency", "flags". ``unit`` is what one raw count means: J, W, 1, B/s, Hz.
+    """
 
     index: int
     meter: str
     domain: str
     field: str
     device: str
-    quantity: str  # "energy" | "power"
+    quantity: str
     provenance: str
     in_total: bool
     latched: bool
@@ -131,6 +136,11 @@ class Channel:
     unit: float
     gain_std: float
     note: str = ""
+
+    @property
+    def tells_energy(self) -> bool:
+        """Whether joules can be had from it."""
+        return self.quantity in ("energy", "power")
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +287,8 @@ class Profile:
             recorded.
         flops: FLOPs and bytes, how they were got, and for how much of the time and energy they are
             known.
+        counters: ``"gpu:0/sm_clock"`` -> ``Counter``: clocks, throttling and how busy a device's
+            units were; no energy is among them or depends on them.
         own_path: names of the profile's own region and of those around it, which the paths of
             ``regions`` and ``kernels`` leave out.
     """
@@ -301,6 +313,7 @@ class Profile:
     kernels: KernelTable = field(default_factory=_no_kernels)
     flops: Flops = field(default_factory=_no_flops)
     own_path: tuple[str, ...] = ()
+    counters: Mapping[str, Counter] = field(default_factory=dict)
 
     @property
     def duration_s(self) -> float:

@@ -78,6 +78,17 @@ typedef struct {
     char busId[32];
 } PciInfo;
 
+// What nvml_state asks for; its keys and calls are in fake_nvml_state.h.
+enum { kMetrics = 32 };
+typedef struct {
+    unsigned sm_mhz, memory_mhz;
+    unsigned long long reasons;
+    int clock_error, reasons_error, gpm, gpm_support_error, gpm_sample_error, gpm_get_error;
+    int gpm_wave, metrics, throttles;
+    unsigned metric_id[kMetrics], throttle_id[kFields];
+    double metric_value[kMetrics], throttle_share[kFields];
+} State;
+
 typedef struct {
     int gpus, wave, usage, energy_call, fields_error, init_error, arch, slices, fields;
     int steps, field_errors;
@@ -98,6 +109,7 @@ typedef struct {
     char driver[kText];
     int64_t configured_ns;  // the times above count from here
     int64_t zero_ns;        // the energy counters count from here
+    State state;
 } Config;
 
 enum { SQUARE, CONSTANT, STEPS };
@@ -117,8 +129,12 @@ static int64_t now_ns(void) {
 
 // ---- the script -----------------------------------------------------------------------------
 
+static void state_defaults(State* s);
+static int set_state(State* s, const char* key, char* value);
+
 static void defaults(Config* c) {
     memset(c, 0, sizeof *c);
+    state_defaults(&c->state);
     c->gpus = 1;
     c->wave = SQUARE;
     c->usage = 1;
@@ -240,7 +256,7 @@ static void set(Config* c, const char* key, char* value) {
             c->slice_of[c->slices] = (int)strtol(s, &uuid, 10);
             if (*uuid == ':') copy_text(c->slice_uuid[c->slices++], uuid + 1);
         }
-    } else if (!IS("keep")) {
+    } else if (!IS("keep") && !set_state(&c->state, key, value)) {
         fprintf(stderr, "fake_nvml: unknown key '%s'\n", key);
         abort();  // a misspelt script must not pass for a test
     }
@@ -624,6 +640,8 @@ int nvmlDeviceGetArchitecture(void* device, unsigned* architecture) {
     return leave(&call, status);
 }
 
+static int throttled(const Config* c, unsigned field, int64_t now, unsigned long long* ns);
+
 int nvmlDeviceGetFieldValues(void* device, int count, FieldValue* values) {
     Call call;
     int status = enter_meter(&call, device);
@@ -641,6 +659,13 @@ int nvmlDeviceGetFieldValues(void* device, int count, FieldValue* values) {
         v->nvmlReturn = known ? OK : NOT_SUPPORTED;
         for (int f = 0; f < c->field_errors; ++f)
             if (c->failing_field[f] == v->fieldId) v->nvmlReturn = c->failing_status[f];
+        unsigned long long throttled_ns = 0;
+        if (v->nvmlReturn == NOT_SUPPORTED && throttled(c, v->fieldId, call.now, &throttled_ns)) {
+            v->valueType = 3;
+            v->value.ull = throttled_ns;
+            v->nvmlReturn = OK;
+            continue;
+        }
         if (v->nvmlReturn != OK) continue;
         if (v->fieldId == 83) {
             v->valueType = 3;  // unsigned long long
@@ -703,3 +728,5 @@ int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(void* mig, void** device) {
     if (status == OK) *device = &g_handles[call.gpu];
     return leave(&call, status);
 }
+
+#include "fake_nvml_state.h"

@@ -91,6 +91,22 @@ TEST_CASE("a channel survives its text form") {
     CHECK_FALSE(decode_channel("half\x1f a channel", back));
 }
 
+TEST_CASE("a channel of any quantity survives its text form, one of none does not") {
+    Channel c = channel();
+    for (unsigned q = 0; q < kQuantities; ++q) {
+        c.quantity = static_cast<Quantity>(q);
+        Channel back;
+        REQUIRE(decode_channel(encode_channel(c), back));
+        CHECK(back.quantity == c.quantity);
+    }
+    c.quantity = static_cast<Quantity>(kQuantities);
+    Channel back;
+    CHECK_FALSE(decode_channel(encode_channel(c), back));
+    // The numbers of old journals.
+    CHECK(static_cast<int>(Quantity::energy) == 0);
+    CHECK(static_cast<int>(Quantity::power) == 1);
+}
+
 TEST_CASE("what is written is read back") {
     const Folder folder;
     JournalWriter writer(folder.file());

@@ -1,4 +1,5 @@
 // read() runs on the sampler's thread, many times a second: it must not allocate.
+#include <dlfcn.h>
 #include <doctest/doctest.h>
 #include <unistd.h>
 
@@ -56,6 +57,30 @@ TEST_CASE("sources: reads of the CPU's meters allocate nothing") {
         CHECK(first == ReadStatus::ok);
         CHECK(second == ReadStatus::ok);
         CHECK(after == before);
+    }
+}
+
+TEST_CASE("sources: reads of NVIDIA boards allocate nothing") {
+    void* const fake = ::dlopen(FAKE_NVML_PATH, RTLD_NOW | RTLD_GLOBAL);
+    REQUIRE(fake != nullptr);
+    ::unsetenv("CUDA_VISIBLE_DEVICES");
+    const auto configure =
+        reinterpret_cast<void (*)(const char*)>(::dlsym(fake, "fake_nvml_configure"));
+    configure("latency_us=0");
+    for (const char* meter : {"nvml", "nvml_state"}) {
+        CAPTURE(meter);
+        const auto found = factory(meter).discover(Environment{});
+        REQUIRE(found.sources.size() == 1);
+        std::vector<RawValue> values(found.sources[0]->channels().size());
+        for (const char* trouble : {"", "keep=1;gpm_sample_error=999;clock_error=3"}) {
+            configure(trouble);
+            ::usleep(110'000);  // GPM gives new means
+            const std::size_t before = t_allocations;
+            const ReadStatus status = found.sources[0]->read(values);
+            const std::size_t after = t_allocations;
+            CHECK(status == ReadStatus::ok);
+            CHECK(after == before);
+        }
     }
 }
 

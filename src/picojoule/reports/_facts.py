@@ -93,7 +93,7 @@ def power(region: Region) -> str:
 
 def device_of(profile: Profile, domain: str) -> tuple[str, str]:
     """Device and note of the channel a domain's energy comes from; "" where there is none."""
-    of_domain = [c for c in profile.channels if c.domain == domain]
+    of_domain = [c for c in profile.channels if c.domain == domain and c.tells_energy]
     of_domain.sort(key=lambda c: c.quantity != "energy")
     if not of_domain:
         return "", ""

@@ -1,6 +1,7 @@
 """Chrome trace JSON: opens in Perfetto, chrome://tracing and Speedscope.
 
-Region calls are slices on their threads, power is a counter track for each domain. Kernels are
+Region calls are slices on their threads, power is a counter track for each domain, and so is what
+else its devices told (clocks, how busy they were). Kernels are
 slices on the streams of their device, which stands below as a process of its own and has a counter
 of how busy it was. Times are microseconds since the profile began.
 """
@@ -26,6 +27,7 @@ _PID = 1
 _FIRST_DEVICE_PID = 100
 #: More points on one counter track than any viewer draws: beyond, each stretch keeps its extremes.
 _MOST_POINTS = 100_000
+_GAUGES = ("ratio", "rate", "frequency")
 
 
 def render(profile: Profile) -> str:
@@ -82,6 +84,7 @@ def _events(profile: Profile) -> Iterator[dict[str, Any]]:
                     "ts": (at - profile.begin_ns) / 1000,
                     "args": {"W": value},
                 }
+    yield from _counters(profile)
     for gap in profile.gaps:
         for at, what in ((gap.begin_ns, "begins"), (gap.end_ns, "ends")):
             yield {
@@ -94,6 +97,24 @@ def _events(profile: Profile) -> Iterator[dict[str, Any]]:
                 "ts": (at - profile.begin_ns) / 1000,
                 "args": {"meter": gap.meter, "reason": gap.reason},
             }
+
+
+def _counters(profile: Profile) -> Iterator[dict[str, Any]]:
+    """A track for each series that is no energy: its value from each instant on."""
+    for c in profile.counters.values():
+        edges, values = np.append(c.time_ns, c.end_ns), c.value
+        if c.quantity in _GAUGES:  # extremes of a mask or of a sum mean nothing
+            edges, values = decimate(edges, values, _MOST_POINTS)
+        name = f"{c.field} {c.domain} ({c.unit}), {c.provenance}"
+        for at, value in zip(edges[:-1].tolist(), values.tolist(), strict=True):
+            if value == value:
+                yield {
+                    "ph": "C",
+                    "name": name,
+                    "pid": _PID,
+                    "ts": (at - profile.begin_ns) / 1000,
+                    "args": {c.field: value},
+                }
 
 
 def _device_events(profile: Profile) -> Iterator[str]:

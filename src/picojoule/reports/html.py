@@ -21,7 +21,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from picojoule.reports import _facts, _flops, _html_kernels, _plot, _roofline, _svg, _write, units
+from picojoule.reports import (
+    _facts,
+    _flops,
+    _html_kernels,
+    _plot,
+    _roofline,
+    _state,
+    _svg,
+    _write,
+    units,
+)
 from picojoule.reports._markup import badge as _badge
 from picojoule.reports._markup import e as _e
 from picojoule.reports._markup import number as _number
@@ -385,11 +395,16 @@ def _bar(region: Region, profile: Profile, top: float, color: dict[str, int]) ->
 
 
 def _work(profile: Profile) -> str:
-    lines = _flops.lines(profile)
+    return _sentences("work", "FLOPs and bytes", _flops.lines(profile)) + _sentences(
+        "state", "Clocks and utilisation", _state.lines(profile)
+    )
+
+
+def _sentences(name: str, title: str, lines: Sequence[str]) -> str:
     if not lines:
         return ""
     return (
-        '<section id="work"><div class="title"><h2>FLOPs and bytes</h2></div>'
+        f'<section id="{name}"><div class="title"><h2>{title}</h2></div>'
         + "".join(f'<p class="note">{_e(words[:1].upper() + words[1:])}.</p>' for words in lines)
         + "</section>"
     )
@@ -456,6 +471,8 @@ def _provenance(profile: Profile) -> str:
     meters = []
     seen = set()
     for c in profile.channels:
+        if not c.tells_energy:
+            continue
         key = (c.meter, c.field, c.domain)
         if key in seen:
             continue
@@ -470,6 +487,11 @@ def _provenance(profile: Profile) -> str:
         if c.note:
             facts.append(c.note)
         meters.append(_e(", ".join(facts)))
+    told: dict[tuple[str, str], list[str]] = {}
+    for counter in profile.counters.values():
+        told.setdefault((counter.meter, counter.domain), []).append(counter.field)
+    for (meter, domain), fields in told.items():
+        meters.append(_e(f"{meter} of {domain}, no energy: {', '.join(fields)}"))
     ends = (
         "<p>A ± or [low, high] is a 95 % interval. Between regions of one meter its absolute scale "
         "cancels, so measured joules leave it out; “absolute” puts it in.</p>"

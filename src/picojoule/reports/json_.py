@@ -7,7 +7,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from picojoule.reports import _facts, _flops, units
+from picojoule.reports import _facts, _flops, _state, units
 
 if TYPE_CHECKING:
     from picojoule.kernels import Device, Kernel
@@ -47,6 +47,8 @@ def to_dict(profile: Profile, *, series: bool = False) -> dict[str, Any]:
         "regions": [_region(r) for r in profile.regions],
         "kernels": [_kernel(k) for k in profile.kernels],
         "flops": _flops.facts(profile),
+        "counters": _state.facts(profile, series=series),
+        "state": _state.lines(profile),
         "devices": [_device(d) for d in profile.kernels.devices],
         "channels": [dataclasses.asdict(c) for c in profile.channels],
         "gaps": [dataclasses.asdict(g) for g in profile.gaps],

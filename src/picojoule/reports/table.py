@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from picojoule.reports import _facts, _flops, _kernels, _table_kernels, units
+from picojoule.reports import _facts, _flops, _kernels, _state, _table_kernels, units
 from picojoule.reports._layout import LEAST_WIDTH, Cell, Column, Screen, lay_out
 from picojoule.reports._text import cells, clean
 
@@ -115,7 +115,8 @@ def _warnings(profile: Profile, screen: Screen) -> list[str]:
 
 
 def _work(profile: Profile, screen: Screen) -> list[str]:
-    return [line for words in _flops.lines(profile) for line in screen.prose(words, hang="  ")]
+    said = [*_flops.lines(profile), *_state.lines(profile)]
+    return [line for words in said for line in screen.prose(words, hang="  ")]
 
 
 def _domains(profile: Profile, screen: Screen) -> list[str]:
