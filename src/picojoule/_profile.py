@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from picojoule._counts import CountTable
-    from picojoule.flops.summary import Flops
     from picojoule.counters_view import Counter
+    from picojoule.flops.summary import Flops
     from picojoule.kernels import KernelTable
     from picojoule.results import Estimate, Profile, RegionTable
 
