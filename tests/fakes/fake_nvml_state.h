@@ -33,11 +33,15 @@ typedef struct {
     GpmMetric metrics[];
 } GpmRequest;
 
-static atomic_int g_gpm_samples;           // allocated and not freed
+static atomic_int g_gpm_samples;              // allocated and not freed
 static atomic_llong g_gpm_least = INT64_MAX;  // the shortest time between two samples of a request
 
-int fake_nvml_gpm_samples(void) { return atomic_load(&g_gpm_samples); }
-long long fake_nvml_gpm_least_ns(void) { return atomic_load(&g_gpm_least); }
+int fake_nvml_gpm_samples(void) {
+    return atomic_load(&g_gpm_samples);
+}
+long long fake_nvml_gpm_least_ns(void) {
+    return atomic_load(&g_gpm_least);
+}
 
 static int shares(char* text, unsigned* id, double* value, int most) {
     int n = 0;
@@ -57,25 +61,39 @@ static void state_defaults(State* s) {
     s->gpm = 1;
     char throttles[] = "74:0,269:0,270:0,271:0";
     s->throttles = shares(throttles, s->throttle_id, s->throttle_share, kFields);
-    char metrics[] = "2:95,3:40,4:5,5:70,6:0,7:68,9:0,10:55,11:0,12:10,13:1,20:100,21:200,60:0,61:0";
+    char metrics[] =
+        "2:95,3:40,4:5,5:70,6:0,7:68,9:0,10:55,11:0,12:10,13:1,20:100,21:200,60:0,61:0";
     s->metrics = shares(metrics, s->metric_id, s->metric_value, kMetrics);
 }
 
 static int set_state(State* s, const char* key, char* value) {
 #define IS(k) (strcmp(key, k) == 0)
-    if (IS("sm_mhz")) s->sm_mhz = (unsigned)atoi(value);
-    else if (IS("memory_mhz")) s->memory_mhz = (unsigned)atoi(value);
-    else if (IS("reasons")) s->reasons = strtoull(value, NULL, 0);
-    else if (IS("throttled")) s->throttles = shares(value, s->throttle_id, s->throttle_share, kFields);
-    else if (IS("gpm")) s->gpm = atoi(value);
-    else if (IS("gpm_values")) s->metrics = shares(value, s->metric_id, s->metric_value, kMetrics);
-    else if (IS("gpm_wave")) s->gpm_wave = atoi(value);
-    else if (IS("clock_error")) s->clock_error = atoi(value);
-    else if (IS("reasons_error")) s->reasons_error = atoi(value);
-    else if (IS("gpm_support_error")) s->gpm_support_error = atoi(value);
-    else if (IS("gpm_sample_error")) s->gpm_sample_error = atoi(value);
-    else if (IS("gpm_get_error")) s->gpm_get_error = atoi(value);
-    else return 0;
+    if (IS("sm_mhz"))
+        s->sm_mhz = (unsigned)atoi(value);
+    else if (IS("memory_mhz"))
+        s->memory_mhz = (unsigned)atoi(value);
+    else if (IS("reasons"))
+        s->reasons = strtoull(value, NULL, 0);
+    else if (IS("throttled"))
+        s->throttles = shares(value, s->throttle_id, s->throttle_share, kFields);
+    else if (IS("gpm"))
+        s->gpm = atoi(value);
+    else if (IS("gpm_values"))
+        s->metrics = shares(value, s->metric_id, s->metric_value, kMetrics);
+    else if (IS("gpm_wave"))
+        s->gpm_wave = atoi(value);
+    else if (IS("clock_error"))
+        s->clock_error = atoi(value);
+    else if (IS("reasons_error"))
+        s->reasons_error = atoi(value);
+    else if (IS("gpm_support_error"))
+        s->gpm_support_error = atoi(value);
+    else if (IS("gpm_sample_error"))
+        s->gpm_sample_error = atoi(value);
+    else if (IS("gpm_get_error"))
+        s->gpm_get_error = atoi(value);
+    else
+        return 0;
     return 1;
 #undef IS
 }
