@@ -88,7 +88,11 @@ def build(trace: _core.Trace) -> Profile:
         ),
         meta=MappingProxyType(
             {
-                **{k: v for k, v in environment.items() if k not in ("findings", "work")},
+                **{
+                    k: v
+                    for k, v in environment.items()
+                    if k not in ("findings", "work", "pm_refusal")
+                },
                 "begin_wall_ns": trace.begin_wall_ns,
             }
         ),

@@ -14,6 +14,7 @@ JOURNAL_FILE: str
 
 class Trace:
     environment: Mapping[str, Any]
+    pm: Any  # picojoule.counters.PmReadings, where counters were sampled
     def __init__(
         self,
         name: str,

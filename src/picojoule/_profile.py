@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from picojoule._counts import CountTable
+    from picojoule.counters import PmReadings
     from picojoule.counters_view import Counter
     from picojoule.flops.summary import Flops
     from picojoule.kernels import KernelTable
@@ -73,6 +74,10 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             NVTX tool, show none.
         counts: a file of ``picojoule count``: FLOPs and bytes of this program's kernels, counted by
             the hardware in a run of its own.
+        pm_interval_us: sample the GPU's performance monitors (pipe cycles, instructions, bytes) at
+            this interval, 10 us to 1 s; see ``picojoule.counters.PmSampler``. It takes a
+            permission, and may make the driver hold the clocks, which changes the energy; where it
+            is refused the profile says so and goes on.
 
     Raises:
         UsageError: an absurd rate, an unknown choice of kernels or annotations, no valid source
@@ -103,6 +108,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         kernels: str | bool | None = None,
         annotations: bool = True,
         counts: str | os.PathLike[str] | None = None,
+        pm_interval_us: float | None = None,
     ) -> None:
         """See the class."""
         if name is not None and not isinstance(name, str):
@@ -114,6 +120,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         self._kernels = _check_kernels(kernels)
         self._annotations = _check_annotations(annotations)
         self._counts = _read_counts(counts)
+        self._pm = None if pm_interval_us is None else _PmSampling(pm_interval_us)
         self._annotated = False  # this profile counts among those that want annotations
         self._session: _core.Session | None = None
         self._region: _core.region | None = None
@@ -153,6 +160,8 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         if self._annotations:
             _annotations.begin()
             self._annotated = True
+        if self._pm is not None:
+            self._pm.begin()
         return self
 
     def __exit__(
@@ -166,6 +175,8 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             raise UsageError(
                 "this profile was never entered; use it as `with picojoule.profile():`"
             )
+        if self._pm is not None:
+            self._pm.end()
         if self._annotated:
             self._annotated = False
             _annotations.end()
@@ -208,6 +219,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
                 annotations=self._annotations,
             )
             one._counts = self._counts
+            one._pm = None if self._pm is None else _PmSampling(self._pm.interval_us)
             told.last_profile = one
             return one
 
@@ -253,7 +265,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         if self._result is None:
             from picojoule._runs import profile_of
 
-            self._result = profile_of(_recorded(session, self._counts))
+            self._result = profile_of(_recorded(session, self._counts, self._pm))
         return self._result
 
     def snapshot(self) -> Profile:
@@ -266,7 +278,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             raise NotFinishedError("nothing was measured yet: this profile was never entered")
         from picojoule._runs import profile_of
 
-        return profile_of(_recorded(self._session, self._counts))
+        return profile_of(_recorded(self._session, self._counts, self._pm))
 
     def _finish_output(self) -> None:
         """Turn the journal into the finished trace; once."""
@@ -279,7 +291,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         from picojoule._runs import profile_of
 
         trouble = self._session.flush(_CLOSING_S)
-        trace = _recorded(self._session, self._counts)
+        trace = _recorded(self._session, self._counts, self._pm)
         self._result = profile_of(trace)
         words = _trace.finish(self._output, trace, trouble)
         if words:
@@ -298,7 +310,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
 
         _ = self.result  # waits for the closing tick
         assert self._session is not None
-        _trace.save(path, _recorded(self._session, self._counts))
+        _trace.save(path, _recorded(self._session, self._counts, self._pm))
 
     @property
     def energy_j(self) -> float:
@@ -414,15 +426,50 @@ def _read_counts(counts: str | os.PathLike[str] | None) -> CountTable | None:
     return load_counts(counts)
 
 
-def _recorded(session: _core.Session, counts: CountTable | None) -> _core.Trace:
+class _PmSampling:
+    """The sampler of performance monitors beside a profile, or why there is none."""
+
+    def __init__(self, interval_us: float) -> None:
+        from picojoule.counters import PmSampler
+
+        self.interval_us = interval_us
+        self.refusal = ""
+        self._sampler = PmSampler(interval_us=interval_us)
+
+    def begin(self) -> None:
+        try:
+            self._sampler.__enter__()
+        except NoMeterError as error:
+            self.refusal = f"counters were not sampled: {error}"
+
+    def end(self) -> None:
+        self._sampler.__exit__()
+
+    def readings(self) -> PmReadings | None:
+        try:
+            return self._sampler.readings
+        except NotFinishedError:  # refused, or the profile is open still
+            return None
+
+
+def _recorded(
+    session: _core.Session, counts: CountTable | None, pm: _PmSampling | None
+) -> _core.Trace:
     """What was recorded, with what this process knows of the work that it did."""
     trace = session.trace()
+    if pm is not None:
+        trace.pm = pm.readings()
     if counts or "picojoule.flops" in sys.modules or "torch._inductor" in sys.modules:
         from picojoule.flops.collect import environment_with_work
 
         environment = environment_with_work(trace, counts)
         if environment is not None:
             trace.environment = environment
+    if pm is not None and pm.refusal:
+        from picojoule import _environment
+
+        known = getattr(trace, "environment", None) or _environment.environment(trace)
+        trace.environment = {**known, "pm_refusal": pm.refusal}
     return trace
 
 

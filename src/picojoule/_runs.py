@@ -34,12 +34,18 @@ def profile_of(trace: _core.Trace, counts: CountTable | None = None) -> Profile:
     if len(trace.kernels) and len(table):
         runs = _runs(trace, table, profile.paths, profile.own_path)
         profile = replace(profile, kernels=KernelTable(tuple(table), table.devices, runs))
-    work = from_json((getattr(trace, "environment", None) or {}).get("work"))
+    known = getattr(trace, "environment", None) or {}
+    work = from_json(known.get("work"))
     if counts:
         from picojoule.flops.counted import kernel_costs
 
         more = tuple(kernel_costs(trace.kernel_classes, counts))
         work = replace(work, kernels=(*work.kernels, *more))
+    pm = getattr(trace, "pm", None)
+    said = pm.warnings if pm is not None else tuple(filter(None, [known.get("pm_refusal")]))
+    if said or pm is not None:
+        warnings = tuple(dict.fromkeys((*profile.warnings, *said)))
+        profile = replace(profile, pm=pm, warnings=warnings)
     return with_flops(profile, work)
 
 

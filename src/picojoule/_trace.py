@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from picojoule import _core, _trace_kernels
+from picojoule import _core, _trace_kernels, _trace_pm
 from picojoule.errors import ForeignTraceError, NewerTraceError, TraceError, TruncatedTraceError
 
 if TYPE_CHECKING:
@@ -251,6 +251,7 @@ def _write_finished(folder: Path, trace: _core.Trace) -> None:
         write_stream(folder / f"{name}.arrows", types, columns)
     _write_names(folder / "names.arrows", trace.paths)
     _trace_kernels.write(folder, trace)
+    pm = _trace_pm.write(folder, trace)
     _write_meta(
         folder,
         {
@@ -270,6 +271,7 @@ def _write_finished(folder: Path, trace: _core.Trace) -> None:
             "overhead": dict(trace.overhead),
             "warnings": list(trace.warnings),
             "environment": _environment_of(trace),
+            **({"pm": pm} if pm else {}),
         },
     )
 
@@ -447,6 +449,7 @@ def _read_finished(folder: Path, meta: Mapping[str, Any]) -> _core.Trace:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise TruncatedTraceError(f"{folder / META} is damaged: {error}") from error
     trace.environment = meta.get("environment", {})
+    trace.pm = _trace_pm.read(folder, meta.get("pm"))
     return trace
 
 

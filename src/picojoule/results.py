@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from picojoule.counters import PmReadings, Share
     from picojoule.counters_view import Counter
     from picojoule.flops.summary import Flops
     from picojoule.kernels import KernelTable
@@ -289,6 +290,7 @@ class Profile:
             known.
         counters: ``"gpu:0/sm_clock"`` -> ``Counter``: clocks, throttling and how busy a device's
             units were; no energy is among them or depends on them.
+        pm: sampled hardware counters (``pj.profile(pm_interval_us=...)``); None if none were.
         own_path: names of the profile's own region and of those around it, which the paths of
             ``regions`` and ``kernels`` leave out.
     """
@@ -314,6 +316,21 @@ class Profile:
     flops: Flops = field(default_factory=_no_flops)
     own_path: tuple[str, ...] = ()
     counters: Mapping[str, Counter] = field(default_factory=dict)
+    pm: PmReadings | None = None
+
+    def pm_by_kernel(self) -> dict[str, list[Share]]:
+        """Sampled counters split among kernels, by the same least squares for each counter.
+
+        Each ``Share`` names a kernel (its short name); what pipe cycles say of FLOPs is modelled.
+        Empty where nothing was sampled, or kernels were not kept one by one.
+        """
+        runs = self.kernels.runs
+        if self.pm is None or not len(runs):
+            return {}
+        names = [k.short_name for k in self.kernels]
+        return self.pm.disaggregate(
+            [(int(r["begin_ns"]), int(r["end_ns"]), names[int(r["kernel"])]) for r in runs]
+        )
 
     @property
     def duration_s(self) -> float:

@@ -351,3 +351,40 @@ def test_what_a_sampler_cannot_be(sample):
         """
     )
     assert said.found == ["UsageError", "UsageError", "NotFinishedError", "UsageError"]
+
+
+def test_a_profile_with_sampled_counters_keeps_them(sample):
+    said = sample(
+        """
+        cupti.fake_counters_rate(b"dram__bytes_read.sum", 2.0)
+        with pj.profile(sources=["cpu_estimate"], pm_interval_us=500) as prof:
+            cupti.fake_counters_advance(ctypes.c_uint64(101))
+        live = prof.result.pm
+        prof.save("kept.pj")
+        kept = pj.load("kept.pj").pm
+        say(n=len(live.begin_ns), same=bool((live.values == kept.values).all()),
+            quantities=live.quantities == kept.quantities, set=kept.set,
+            times=bool((live.begin_ns == kept.begin_ns).all()),
+            clock=[str(live.sm_clock_before_hz), str(kept.sm_clock_before_hz)],
+            kernels=prof.result.pm_by_kernel())
+        """
+    )
+    assert said.n == 100 and said.same and said.quantities and said.times and said.set == "GH100-B"
+    assert said.clock[0] == said.clock[1] and said.kernels == {}
+
+
+def test_a_refused_sampler_is_a_sentence_in_the_profile(scenario):
+    said = scenario(
+        """
+        import picojoule as pj
+        with pj.profile(sources=["cpu_estimate"], pm_interval_us=500) as prof:
+            pass
+        prof.save("kept.pj")
+        say(warnings=prof.result.warnings, kept=pj.load("kept.pj").warnings,
+            pm=str(prof.result.pm))
+        """,
+        PICOJOULE_CUPTI="/nowhere/libcupti.so",
+    )
+    assert said.pm == "None"
+    (warning,) = [w for w in said.warnings if "counters were not sampled" in w]
+    assert warning in said.kept
