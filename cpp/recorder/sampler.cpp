@@ -280,6 +280,7 @@ void Engine::take(ChannelState& c, std::uint16_t index, const RawValue& value, s
     } else if (c.paced) {
         if (t1 - c.last_change_ns >= kUnchangedNs) {
             r.flags |= tick_flag::kHeld;
+            r.b = c.last_change_ns;  // the same ever since
             is_change = true;
         }
     } else if (is_change) {
@@ -375,12 +376,13 @@ void Engine::plan(Meter& m, OpenSource& s, std::int64_t now) {
 }
 
 void Engine::log_tick(const Record& record) {
-    ticks_.append(record);
+    (channels_[record.id]->paced ? states_ : ticks_).append(record);
     for (const auto& s : journals_) journal_tick(*s, record);
 }
 
 void Engine::bound_memory() {
     if (ticks_.full()) ticks_.thin_older_half(thin_ticks);
+    if (states_.full()) states_.thin_older_half(thin_states);
     if (cells_.full()) cells_.thin_older_half(thin_cells);
     if (spans_.full()) {
         const std::uint64_t before = spans_.end() - spans_.begin();
@@ -415,6 +417,7 @@ void Engine::complete_sessions(std::int64_t now) {
         }
         any = true;
         s->ticks_to = ticks_.end();
+        s->states_to = states_.end();
         s->complete = true;
         if (s->journal) end_journal(*s);
         // Dropped by its user already: nobody will ask for the result.
@@ -438,15 +441,19 @@ void Engine::complete_sessions(std::int64_t now) {
 // Forgets what no session can ask for any more, save some ticks to find the next one's clocks with.
 void Engine::trim() {
     constexpr std::uint64_t kKeepTicks = 4096;
+    constexpr std::uint64_t kKeepStates = 8192;
     std::uint64_t ticks = ticks_.end() - std::min(ticks_.end() - ticks_.begin(), kKeepTicks);
+    std::uint64_t states = states_.end() - std::min(states_.end() - states_.begin(), kKeepStates);
     std::uint64_t cells = cells_.end();
     std::uint64_t spans = spans_.end();
     for (const auto& s : sessions_) {
         ticks = std::min(ticks, s->ticks_from);
+        states = std::min(states, s->states_from);
         cells = std::min(cells, s->cells_from);
         spans = std::min(spans, s->spans_from);
     }
     ticks_.trim(ticks);
+    states_.trim(states);
     cells_.trim(cells);
     spans_.trim(spans);
     if (sessions_.empty() && gaps_.size() > 1024) {

@@ -281,6 +281,14 @@ def test_a_value_is_not_stretched_over_time_in_which_nobody_looked():
     assert np.isnan(c.value).tolist() == [True, False, True, False, True]
 
 
+@pytest.mark.parametrize("channel", [CLOCK, TENSOR, MASK])
+def test_a_held_value_vouches_for_the_time_since_its_old_look(channel):
+    # As a log leaves it that was full: what was noted every second is one record now.
+    c = one(channel, (9.9, 9.9, 4, HELD), (9.9, 13.9, 4, HELD), (13.9, 14.0, 5), end=14.0)
+    assert c.known_s == pytest.approx(4.0)
+    assert c.value[0] == 4 * channel["unit"]
+
+
 def test_a_profile_of_no_time():
     c = one(CLOCK, (9.9, 9.9, 1980, HELD), end=10.0)
     assert c.known_s == 0.0
