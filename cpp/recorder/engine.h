@@ -195,6 +195,7 @@ class Engine {
     void fail(OpenSource& s, ReadStatus status, std::int64_t t0, std::int64_t t1);
     void open_gap(std::uint16_t channel, std::int64_t begin, const std::string& reason);
     void close_gap(std::uint16_t channel, std::int64_t end);
+    bool yields(OpenSource& s);
     void plan(Meter& m, OpenSource& s, std::int64_t now);
     void snapshot(std::int64_t now);
     void log_tick(const Record& record);

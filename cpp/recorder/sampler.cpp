@@ -22,6 +22,9 @@ constexpr std::int64_t kUnknownGaugeNs = 100 * kNsPerMs;
 // A series of a paced source that stays the same is noted this often: within the lookback of a
 // profile there always is one.
 constexpr std::int64_t kUnchangedNs = kNsPerS;
+constexpr std::int64_t kTickNearNs = 4 * kNsPerMs;
+constexpr std::int64_t kYieldNs = 2 * kNsPerMs;
+constexpr std::int64_t kMostYieldNs = 50 * kNsPerMs;
 constexpr std::int64_t kSnapshotNs = 15 * kNsPerMs;       // cells are read at most this often,
 constexpr std::int64_t kIdleSnapshotNs = 100 * kNsPerMs;  // and at least this often
 constexpr std::int64_t kBackoffNs = kNsPerS;
@@ -113,7 +116,7 @@ void Engine::run() noexcept {
         for (std::size_t m = 0; m < meters_.size(); ++m) {
             for (OpenSource& s : meters_[m]->sources) {
                 if (s.dead || (meters_[m]->users == 0 && !s.live)) continue;
-                if (s.next_ns <= now_ns()) poll(lock, *meters_[m], s);
+                if (s.next_ns <= now_ns() && !yields(s)) poll(lock, *meters_[m], s);
             }
         }
         now = now_ns();
@@ -344,13 +347,28 @@ void Engine::close_gap(std::uint16_t channel, std::int64_t end) {
     }
 }
 
+// A paced read can wait, a tick about to come cannot: the read would hide when it came.
+bool Engine::yields(OpenSource& s) {
+    const std::int64_t now = now_ns();
+    if (s.pace_ns == 0 || now - s.planned_ns > kMostYieldNs) return false;
+    for (const auto& m : meters_) {
+        for (const OpenSource& other : m->sources) {
+            if (!other.live || other.dead || other.pace_ns > 0) continue;
+            if (other.next_ns > now + kTickNearNs) continue;
+            s.next_ns = now + kYieldNs;
+            return true;
+        }
+    }
+    return false;
+}
+
 void Engine::plan(Meter& m, OpenSource& s, std::int64_t now) {
     if (s.failures > 0) {
         s.next_ns = now + (s.failures < 3 ? kNsPerMs : kBackoffNs);
         return;
     }
     if (s.pace_ns > 0) {
-        s.next_ns = now + s.pace_ns;
+        s.next_ns = s.planned_ns = now + s.pace_ns;
         return;
     }
     if (m.rate_hz > 0.0) {
