@@ -26,6 +26,7 @@ constexpr std::int64_t kLingerNs = 2 * kNsPerS;
 constexpr std::int64_t kReadyNs = 5 * kNsPerS;
 constexpr std::int64_t kUnknownTickNs = 1'200 * kNsPerMs;
 constexpr std::size_t kLookbackTicks = 2048;
+constexpr std::size_t kLookbackStates = 8192;  // 5 s of eight busy boards
 
 // System time, not steady: a condition variable on the steady clock calls pthread_cond_clockwait,
 // which the thread sanitizer of this compiler generation does not know.
@@ -262,6 +263,8 @@ std::shared_ptr<Session> Engine::begin(SessionOptions options) {
     session->at_begin = counters();
     session->ticks_from =
         ticks_.end() - std::min<std::uint64_t>(ticks_.end() - ticks_.begin(), kLookbackTicks);
+    session->states_from =
+        states_.end() - std::min<std::uint64_t>(states_.end() - states_.begin(), kLookbackStates);
     const std::int64_t now = now_ns();
     snapshot(now);
     session->begin_ns = now;
@@ -484,11 +487,18 @@ Trace Engine::materialise(const Session& s) const {
         const TickClock& clock = channels_[s.channels[i]]->clock;
         if (clock.locked()) t.channels.back().update_period_ns = clock.period_ns();
     }
-    for (const Record& r : ticks_.slice(s.ticks_from, s.complete ? s.ticks_to : ticks_.end())) {
-        if (r.id >= local.size() || local[r.id] < 0 || r.a < s.begin_ns - kLookbackNs) continue;
-        t.ticks.push_back(r);
-        t.ticks.back().id = static_cast<std::uint16_t>(local[r.id]);
-    }
+    const auto take = [&](std::span<const Record> ticks) {
+        for (const Record& r : ticks) {
+            if (r.id >= local.size() || local[r.id] < 0 || r.a < s.begin_ns - kLookbackNs) continue;
+            t.ticks.push_back(r);
+            t.ticks.back().id = static_cast<std::uint16_t>(local[r.id]);
+        }
+    };
+    take(ticks_.slice(s.ticks_from, s.complete ? s.ticks_to : ticks_.end()));
+    const auto of_energy = static_cast<std::ptrdiff_t>(t.ticks.size());
+    take(states_.slice(s.states_from, s.complete ? s.states_to : states_.end()));
+    std::inplace_merge(t.ticks.begin(), t.ticks.begin() + of_energy, t.ticks.end(),
+                       [](const Record& x, const Record& y) { return x.a < y.a; });
     const auto cells = cells_.slice(s.cells_from, s.end_ns != 0 ? s.cells_to : cells_.end());
     for (const auto& [path, open] : s.open_at_begin) {
         Record r;  // "open at begin": no time, no enter, yet the tree must show it

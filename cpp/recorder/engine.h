@@ -92,7 +92,8 @@ struct Session {
     bool interrupted{};                   // ended by the interpreter's exit, not by its block
     std::vector<std::uint16_t> channels;  // global index of each of the session's own
     std::vector<void*> meters;            // Engine::Meter*, to be released when complete
-    std::uint64_t ticks_from{}, ticks_to{}, cells_from{}, cells_to{}, spans_from{}, spans_to{};
+    std::uint64_t ticks_from{}, ticks_to{}, states_from{}, states_to{};
+    std::uint64_t cells_from{}, cells_to{}, spans_from{}, spans_to{};
     EngineCounters at_begin, at_end;
     std::vector<std::pair<PathId, std::int32_t>> open_at_begin;  // calls already open
     std::unique_ptr<JournalState> journal;
@@ -194,6 +195,7 @@ class Engine {
     void fail(OpenSource& s, ReadStatus status, std::int64_t t0, std::int64_t t1);
     void open_gap(std::uint16_t channel, std::int64_t begin, const std::string& reason);
     void close_gap(std::uint16_t channel, std::int64_t end);
+    bool yields(OpenSource& s);
     void plan(Meter& m, OpenSource& s, std::int64_t now);
     void snapshot(std::int64_t now);
     void log_tick(const Record& record);
@@ -223,6 +225,7 @@ class Engine {
     std::vector<std::shared_ptr<Session>> sessions_;  // open, or waiting for their closing tick
     std::vector<std::shared_ptr<Session>> journals_;  // with a journal that is not closed yet
     Log ticks_, cells_, spans_;
+    Log states_;  // ticks of paced sources, which are many and must not push out those of energy
     std::vector<GapNote> gaps_;
     std::vector<PathTotals> totals_, last_totals_;
     std::int64_t last_snapshot_ns_{};

@@ -15,6 +15,30 @@ void thin_ticks(std::vector<Record>& ticks) {
     });
 }
 
+void thin_states(std::vector<Record>& states) {
+    struct Series {
+        bool drop_next{};
+        bool dropped{};             // the record before this one
+        std::int64_t begin_ns{};    // its beginning, if so
+        std::int64_t seen_ns = -1;  // when the one before this was seen
+    };
+    std::map<std::uint16_t, Series> series;
+    std::erase_if(states, [&](Record& r) {
+        Series& s = series[r.id];
+        const bool held = (r.flags & tick_flag::kHeld) != 0;
+        const bool resumes = s.seen_ns < 0 || (held && r.b > s.seen_ns);
+        s.seen_ns = r.a;
+        if (held && !resumes && s.dropped) r.b = s.begin_ns;
+        if (resumes || (r.flags & (tick_flag::kReset | tick_flag::kAfterGap)) != 0) {
+            s.dropped = false;
+            return false;
+        }
+        s.dropped = s.drop_next = !s.drop_next;
+        s.begin_ns = r.b;
+        return s.dropped;
+    });
+}
+
 void thin_cells(std::vector<Record>& cells) {
     std::vector<Record> out;
     out.reserve(cells.size());

@@ -64,6 +64,9 @@ class Log {
 // Every second tick of each channel: the sums stay exact, the steps get longer. Ticks that tell of
 // something (a reset, a gap) stay.
 void thin_ticks(std::vector<Record>& ticks);
+// The same for series of paced sources. A held value that follows one that goes takes over its
+// beginning, so that it still says since when the series was looked at without a break.
+void thin_states(std::vector<Record>& states);
 // Two neighbouring snapshots become one.
 void thin_cells(std::vector<Record>& cells);
 // The shorter half of the calls goes. Returns the duration below which calls were dropped.

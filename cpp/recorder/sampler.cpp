@@ -22,6 +22,9 @@ constexpr std::int64_t kUnknownGaugeNs = 100 * kNsPerMs;
 // A series of a paced source that stays the same is noted this often: within the lookback of a
 // profile there always is one.
 constexpr std::int64_t kUnchangedNs = kNsPerS;
+constexpr std::int64_t kTickNearNs = 4 * kNsPerMs;
+constexpr std::int64_t kYieldNs = 2 * kNsPerMs;
+constexpr std::int64_t kMostYieldNs = 50 * kNsPerMs;
 constexpr std::int64_t kSnapshotNs = 15 * kNsPerMs;       // cells are read at most this often,
 constexpr std::int64_t kIdleSnapshotNs = 100 * kNsPerMs;  // and at least this often
 constexpr std::int64_t kBackoffNs = kNsPerS;
@@ -113,7 +116,7 @@ void Engine::run() noexcept {
         for (std::size_t m = 0; m < meters_.size(); ++m) {
             for (OpenSource& s : meters_[m]->sources) {
                 if (s.dead || (meters_[m]->users == 0 && !s.live)) continue;
-                if (s.next_ns <= now_ns()) poll(lock, *meters_[m], s);
+                if (s.next_ns <= now_ns() && !yields(s)) poll(lock, *meters_[m], s);
             }
         }
         now = now_ns();
@@ -280,6 +283,7 @@ void Engine::take(ChannelState& c, std::uint16_t index, const RawValue& value, s
     } else if (c.paced) {
         if (t1 - c.last_change_ns >= kUnchangedNs) {
             r.flags |= tick_flag::kHeld;
+            r.b = c.last_change_ns;  // the same ever since
             is_change = true;
         }
     } else if (is_change) {
@@ -343,13 +347,28 @@ void Engine::close_gap(std::uint16_t channel, std::int64_t end) {
     }
 }
 
+// A paced read can wait, a tick about to come cannot: the read would hide when it came.
+bool Engine::yields(OpenSource& s) {
+    const std::int64_t now = now_ns();
+    if (s.pace_ns == 0 || now - s.planned_ns > kMostYieldNs) return false;
+    for (const auto& m : meters_) {
+        for (const OpenSource& other : m->sources) {
+            if (!other.live || other.dead || other.pace_ns > 0) continue;
+            if (other.next_ns > now + kTickNearNs) continue;
+            s.next_ns = now + kYieldNs;
+            return true;
+        }
+    }
+    return false;
+}
+
 void Engine::plan(Meter& m, OpenSource& s, std::int64_t now) {
     if (s.failures > 0) {
         s.next_ns = now + (s.failures < 3 ? kNsPerMs : kBackoffNs);
         return;
     }
     if (s.pace_ns > 0) {
-        s.next_ns = now + s.pace_ns;
+        s.next_ns = s.planned_ns = now + s.pace_ns;
         return;
     }
     if (m.rate_hz > 0.0) {
@@ -375,12 +394,13 @@ void Engine::plan(Meter& m, OpenSource& s, std::int64_t now) {
 }
 
 void Engine::log_tick(const Record& record) {
-    ticks_.append(record);
+    (channels_[record.id]->paced ? states_ : ticks_).append(record);
     for (const auto& s : journals_) journal_tick(*s, record);
 }
 
 void Engine::bound_memory() {
     if (ticks_.full()) ticks_.thin_older_half(thin_ticks);
+    if (states_.full()) states_.thin_older_half(thin_states);
     if (cells_.full()) cells_.thin_older_half(thin_cells);
     if (spans_.full()) {
         const std::uint64_t before = spans_.end() - spans_.begin();
@@ -415,6 +435,7 @@ void Engine::complete_sessions(std::int64_t now) {
         }
         any = true;
         s->ticks_to = ticks_.end();
+        s->states_to = states_.end();
         s->complete = true;
         if (s->journal) end_journal(*s);
         // Dropped by its user already: nobody will ask for the result.
@@ -438,15 +459,19 @@ void Engine::complete_sessions(std::int64_t now) {
 // Forgets what no session can ask for any more, save some ticks to find the next one's clocks with.
 void Engine::trim() {
     constexpr std::uint64_t kKeepTicks = 4096;
+    constexpr std::uint64_t kKeepStates = 8192;
     std::uint64_t ticks = ticks_.end() - std::min(ticks_.end() - ticks_.begin(), kKeepTicks);
+    std::uint64_t states = states_.end() - std::min(states_.end() - states_.begin(), kKeepStates);
     std::uint64_t cells = cells_.end();
     std::uint64_t spans = spans_.end();
     for (const auto& s : sessions_) {
         ticks = std::min(ticks, s->ticks_from);
+        states = std::min(states, s->states_from);
         cells = std::min(cells, s->cells_from);
         spans = std::min(spans, s->spans_from);
     }
     ticks_.trim(ticks);
+    states_.trim(states);
     cells_.trim(cells);
     spans_.trim(spans);
     if (sessions_.empty() && gaps_.size() > 1024) {

@@ -42,8 +42,11 @@ void Engine::begin_journal(const std::shared_ptr<Session>& s) {
         r.id = static_cast<std::uint16_t>(std::clamp(open, 0, 65535));
         out.push_back(r);
     }
-    for (const Record& r : ticks_.slice(s->ticks_from, ticks_.end())) {
-        if (r.a >= s->begin_ns - kLookbackNs) journal_tick(*s, r);
+    for (const auto& ticks : {ticks_.slice(s->ticks_from, ticks_.end()),
+                              states_.slice(s->states_from, states_.end())}) {
+        for (const Record& r : ticks) {
+            if (r.a >= s->begin_ns - kLookbackNs) journal_tick(*s, r);
+        }
     }
     for (const GapNote& g : gaps_) {
         if (g.end_ns == 0) journal_gap(*s, g);

@@ -98,13 +98,14 @@ def _steps(
 def _starts(channel: Channel, rows: NDArray[Any]) -> NDArray[np.int64]:
     """When each value began to hold; ascending."""
     seen_old, seen_new = rows["b"].astype("i8"), rows["a"].astype("i8")
+    held = (rows["flags"] & _HELD) != 0
     if channel.quantity not in _MEANS:
-        # It changed some time between two looks.
-        return np.asarray(np.maximum.accumulate((seen_old + seen_new) // 2))
+        # It changed some time between two looks; a held one was there at the first of them.
+        starts = np.where(held, seen_old, (seen_old + seen_new) // 2)
+        return np.asarray(np.maximum.accumulate(starts))
     # A mean is over the time since the last look that still gave the one before it.
     starts = seen_old.copy()
     # A value that was not seen to arise is the mean over the sensor's window.
-    held = (rows["flags"] & _HELD) != 0
     starts[held] -= channel.window_ns
     before = np.concatenate([[np.iinfo("i8").min], seen_new[:-1]]) if len(rows) else starts
     return np.asarray(np.maximum.accumulate(np.maximum(starts, np.where(held, before, starts))))
@@ -117,7 +118,7 @@ def _silences(
     limit = _silence(channel)
     for i in np.flatnonzero((rows["flags"][1:] & _HELD) != 0).tolist() if len(rows) else ():
         last, again = int(rows["a"][i]), int(starts[i + 1])
-        if again - last > limit:
+        if int(rows["b"][i + 1]) - last > limit:
             yield last, again
     if len(rows) and end - int(rows["a"][-1]) > limit:
         yield int(rows["a"][-1]), end

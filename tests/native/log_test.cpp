@@ -80,3 +80,50 @@ TEST_CASE("a merged pair of snapshots has one time, the later one") {
     CHECK(cells[1].a == 200);
     CHECK(cells[2].a == 300);
 }
+
+TEST_CASE("thinned series still say since when they were looked at") {
+    const auto record = [](std::uint16_t id, std::int64_t b, std::int64_t a, std::uint64_t value,
+                           std::uint8_t flags) {
+        Record r;
+        r.kind = RecordKind::tick;
+        r.id = id;
+        r.a = a;
+        r.b = b;
+        r.c = value;
+        r.flags = flags;
+        return r;
+    };
+    constexpr auto kHeld = tick_flag::kHeld;
+    std::vector<Record> rows = {
+        record(0, 9, 10, 5, kHeld),               // the first: stays
+        record(1, 9, 10, 1, kHeld),               // another series
+        record(0, 10, 20, 5, kHeld),              // goes
+        record(0, 20, 30, 5, kHeld),              // stays, and holds since 10
+        record(0, 33, 34, 6, 0),                  // a change: goes
+        record(0, 34, 44, 6, kHeld),              // stays: 6 since 33
+        record(0, 90, 91, 6, kHeld),              // looked at again after a pause: stays
+        record(0, 95, 96, 7, 0),                  // goes
+        record(0, 97, 98, 8, tick_flag::kReset),  // stays
+    };
+    thin_states(rows);
+    std::vector<std::pair<std::int64_t, std::int64_t>> kept;
+    for (const Record& r : rows) {
+        if (r.id == 0) kept.emplace_back(r.b, r.a);
+    }
+    CHECK(kept == std::vector<std::pair<std::int64_t, std::int64_t>>{
+                      {9, 10}, {10, 30}, {33, 44}, {90, 91}, {97, 98}});
+    CHECK(rows.size() == 6);
+}
+
+TEST_CASE("a series that stands still is thinned as well") {
+    std::vector<Record> rows(1000);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        rows[i].kind = RecordKind::tick;
+        rows[i].b = static_cast<std::int64_t>(i);
+        rows[i].a = static_cast<std::int64_t>(i + 1);
+        rows[i].flags = tick_flag::kHeld;
+    }
+    thin_states(rows);
+    CHECK(rows.size() <= 502);
+    for (std::size_t i = 1; i < rows.size(); ++i) CHECK(rows[i].b == rows[i - 1].a);
+}

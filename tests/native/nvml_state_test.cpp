@@ -319,6 +319,7 @@ TEST_CASE("nvml_state: recorded at its own pace, whatever rate is asked for") {
             if ((rows[i].flags & tick_flag::kHeld) != 0) {
                 CHECK(rows[i].c == rows[i - 1].c);
                 CHECK(rows[i].a - rows[i - 1].a >= kNsPerS);
+                CHECK(rows[i].b == rows[i - 1].a);  // the same ever since
                 continue;
             }
             ++changes;

@@ -277,8 +277,16 @@ def test_a_value_is_not_stretched_over_time_in_which_nobody_looked():
     # The sampler slept from 8 to 12.9, and the profile from a journal that was cut at 13.
     looks = [(7.9, 8.0, 1980, HELD), (12.9, 12.9, 345, HELD), (13.0, 13.0, 345, HELD)]
     c = one(CLOCK, *looks, begin=7.9, end=20.0)
-    assert seconds(c) == [7.9, 7.95, 8.0, 12.9, 13.0]
-    assert np.isnan(c.value).tolist() == [True, False, True, False, True]
+    assert seconds(c) == [7.9, 8.0, 12.9, 13.0]
+    assert np.isnan(c.value).tolist() == [False, True, False, True]
+
+
+@pytest.mark.parametrize("channel", [CLOCK, TENSOR, MASK])
+def test_a_held_value_vouches_for_the_time_since_its_old_look(channel):
+    # As a log leaves it that was full: what was noted every second is one record now.
+    c = one(channel, (9.9, 9.9, 4, HELD), (9.9, 13.9, 4, HELD), (13.9, 14.0, 5), end=14.0)
+    assert c.known_s == pytest.approx(4.0)
+    assert c.value[0] == 4 * channel["unit"]
 
 
 def test_a_profile_of_no_time():
