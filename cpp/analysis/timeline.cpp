@@ -70,6 +70,29 @@ void fit_clock(std::span<const Record> ticks, Timeline& line) {
     }
 }
 
+// Before the first change that was seen lies one period, as far as its time tells. Had the sensor
+// missed a tick just then, those are two or three, with the joules of as many, and its power a
+// clean multiple of what follows: more likely than a load that happened to be just that multiple.
+void mend_first_window(Timeline& line) {
+    constexpr double kNear = 0.1;
+    if (line.size() < 4 || line.period_ns <= 0.0 || line.broken[1] || line.broken[2] ||
+        line.broken[3]) {
+        return;
+    }
+    const auto power = [&](std::size_t a, std::size_t b) {
+        return (line.joules[b] - line.joules[a]) / (line.time_ns[b] - line.time_ns[a]);
+    };
+    const double follows = power(1, 3);
+    const double ratio = follows > 0.0 ? power(0, 1) / follows : 0.0;
+    for (const double turns : {2.0, 3.0}) {
+        if (std::abs(ratio / turns - 1.0) > kNear) continue;
+        const double more_ns = (turns - 1.0) * (line.time_ns[1] - line.time_ns[0]);
+        line.time_ns[0] -= more_ns;
+        line.time_std_ns[0] = std::hypot(line.time_std_ns[0], kUniform * more_ns);
+        return;
+    }
+}
+
 }  // namespace
 
 Timeline build_timeline(const Trace& trace, std::size_t channel) {
@@ -118,6 +141,9 @@ Timeline build_timeline(const Trace& trace, std::size_t channel) {
         }
     }
     line.quantum_j = c.quantity == Quantity::energy ? c.unit : 0.0;
+    if (n > 0 && c.quantity == Quantity::energy && (ticks[0].flags & tick_flag::kHeld) != 0) {
+        mend_first_window(line);
+    }
     std::vector<double> steps;
     for (std::size_t i = 1; i < n; ++i) steps.push_back(line.time_ns[i] - line.time_ns[i - 1]);
     line.window_ns = steps.empty() ? line.period_ns : median(steps);

@@ -119,6 +119,22 @@ def test_missed_ticks_leave_the_sum_right():
     assert profile.energy_j == pytest.approx(truth, rel=0.01)
 
 
+@pytest.mark.parametrize("missed", [1, 2])
+def test_a_tick_missed_just_before_the_first_look(missed):
+    # The first value seen is older than a period, which nobody saw: two or three periods' joules
+    # fall between it and the first change.
+    rows = syn.ticks(syn.constant, 100.0, 103.0, lookback=0.4)
+    first = int(np.argmax(rows["a"] > 100.0 * syn.S))
+    seen = rows[first - 1 - missed].copy()
+    seen["flags"] = 1
+    seen["a"], seen["b"] = round(99.99999 * syn.S), round(99.99995 * syn.S)
+    kept = np.concatenate([[seen], rows[first:]])
+    profile = build(syn.trace(100.0, 103.0, kept))
+    low, high = profile.total.interval(0.95)
+    assert low <= 900 <= high
+    assert profile.energy_j == pytest.approx(900, rel=2e-3)
+
+
 def test_a_reset_is_a_hole_not_a_negative():
     rows = syn.ticks(syn.constant, 100.0, 103.0)
     rows["flags"][20] = 4
