@@ -28,10 +28,13 @@ enum FieldId : unsigned {
     kEnergyMj = 83,
     kPowerAverage = 185,
     kPowerInstant = 186,
+    // Numbers of NVML 13.0. In the header of 12.9 (driver 575) they are settings of power
+    // smoothing, and in those before it nothing.
     kThrottledSwThermalNs = 269,
     kThrottledHwThermalNs = 270,
     kThrottledPowerBrakeNs = 271,
 };
+constexpr int kThrottleIdsSince = 580;  // major version of the driver
 
 enum ClockType : int {
     kClockSm = 1,

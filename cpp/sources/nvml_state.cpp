@@ -2,6 +2,7 @@
 // on how busy their units were (GPM). No joules: these explain the energy that nvml.cpp measures.
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -267,7 +268,14 @@ Opening begin_gpm(const Api& api, const Chosen& chosen) {
     return o;
 }
 
-void open_board(const Api& api, Opening& opening, Discovery& found) {
+// Of a version such as "580.65.06" the number before the first dot; 0: unknown.
+int major_of(const std::string& driver) noexcept {
+    int number = 0;
+    const auto parsed = std::from_chars(driver.data(), driver.data() + driver.size(), number);
+    return parsed.ec == std::errc() ? number : 0;
+}
+
+void open_board(const Api& api, Opening& opening, const std::string& driver, Discovery& found) {
     const Board& board = opening.chosen->board;
     Channel common;
     common.meter = "nvml_state";
@@ -306,6 +314,7 @@ void open_board(const Api& api, Opening& opening, Discovery& found) {
     if (reasons) add("clock_event_reasons", Quantity::flags, 1.0);
     std::vector<FieldValue> throttles;
     for (const Throttle& throttle : kThrottles) {
+        if (throttle.id != kThrottledPowerCapNs && major_of(driver) < kThrottleIdsSince) continue;
         // One by one: where the driver knows one of them not, it may refuse them all.
         FieldValue f = ask(throttle.id, kScopeGpu);
         if (api.field_values == nullptr || !works(api.field_values(board.handle, 1, &f)) ||
@@ -370,7 +379,7 @@ Discovery discover(const Environment&) {
         std::ranges::any_of(openings, [](const Opening& o) { return o.gpm != nullptr; });
     // One wait for all boards; a little more, since theirs is another clock.
     if (waits) std::this_thread::sleep_for(std::chrono::nanoseconds(kPaceNs + 5 * kNsPerMs));
-    for (Opening& o : openings) open_board(api, o, found);
+    for (Opening& o : openings) open_board(api, o, selection.driver, found);
     return found;
 }
 

@@ -109,6 +109,14 @@ TEST_CASE("nvml_state: channels of an H100, none of which tells energy") {
     CHECK(d.sources[0]->pace_ns() == 100 * kNsPerMs);
 }
 
+TEST_CASE("nvml_state: ids that meant something else in older drivers are not asked there") {
+    const Fake fake("latency_us=0;driver=575.51.03;gpm=0");
+    const auto d = found();
+    REQUIRE(d.sources.size() == 1);
+    CHECK(all_of(*d.sources[0]) ==
+          "sm_clock,memory_clock,clock_event_reasons,throttled_power_cap_ns");
+}
+
 TEST_CASE("nvml_state: values in the units that the channels say") {
     const Fake fake(
         "latency_us=0;sm_mhz=1410;memory_mhz=1593;reasons=0x24;throttled=74:0.5,269:0,270:0,271:0;"
