@@ -72,20 +72,22 @@ void fit_clock(std::span<const Record> ticks, Timeline& line) {
 
 // Before the first change that was seen lies one period, as far as its time tells. Had the sensor
 // missed a tick just then, those are two or three, with the joules of as many, and its power a
-// clean multiple of what follows: more likely than a load that happened to be just that multiple.
+// clean multiple of what follows. Where that is steady, this is more likely than a load that
+// happened to be just that multiple; where it is not, nothing can be told.
 void mend_first_window(Timeline& line) {
-    constexpr double kNear = 0.1;
-    if (line.size() < 4 || line.period_ns <= 0.0 || line.broken[1] || line.broken[2] ||
-        line.broken[3]) {
-        return;
-    }
+    constexpr double kNear = 0.03;
+    constexpr std::size_t kFollow = 4;
+    if (line.size() <= kFollow + 1 || line.period_ns <= 0.0) return;
     const auto power = [&](std::size_t a, std::size_t b) {
         return (line.joules[b] - line.joules[a]) / (line.time_ns[b] - line.time_ns[a]);
     };
-    const double follows = power(1, 3);
-    const double ratio = follows > 0.0 ? power(0, 1) / follows : 0.0;
+    const double follows = power(1, 1 + kFollow);
+    if (follows <= 0.0 || line.broken[1]) return;
+    for (std::size_t k = 2; k <= kFollow + 1; ++k) {
+        if (line.broken[k] || std::abs(power(k - 1, k) / follows - 1.0) > kNear) return;
+    }
     for (const double turns : {2.0, 3.0}) {
-        if (std::abs(ratio / turns - 1.0) > kNear) continue;
+        if (std::abs(power(0, 1) / follows / turns - 1.0) > kNear) continue;
         const double more_ns = (turns - 1.0) * (line.time_ns[1] - line.time_ns[0]);
         line.time_ns[0] -= more_ns;
         line.time_std_ns[0] = std::hypot(line.time_std_ns[0], kUniform * more_ns);
