@@ -62,6 +62,15 @@ void fit_clock(std::span<const Record> ticks, Timeline& line) {
             line.time_ns[i] = next - turns * period;
             line.time_std_ns[i] =
                 std::hypot(line.time_std_ns[i + 1], fit.jitter_ns, fit.period_std_ns * turns);
+            // A slow call may have looked before a tick that came while it ran, or after it.
+            const double slack = 2.0 * line.time_std_ns[i + 1] + 2.0 * fit.jitter_ns;
+            const double asked = static_cast<double>(ticks[i].b - line.origin_ns);
+            const double most = std::max(1.0, std::ceil((next + slack - asked) / period));
+            const double least = std::max(1.0, std::ceil((next - slack - seen) / period));
+            if (most > least) {
+                line.time_std_ns[i] =
+                    std::hypot(line.time_std_ns[i], 0.5 * period * (most - least));
+            }
         } else {
             line.time_ns[i] = seen - 0.5 * period;
             line.time_std_ns[i] = kUniform * period;
