@@ -18,5 +18,6 @@ inline pybind11::str text_of(const std::string& name) {
 void bind_trace(pybind11::module_& m);
 void bind_engine(pybind11::module_& m);
 void bind_counters(pybind11::module_& m);
+void bind_attribute(pybind11::module_& m);
 
 }  // namespace picojoule

@@ -12,5 +12,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     picojoule::bind_trace(m);  // value types first: later signatures name them
     picojoule::bind_engine(m);
     picojoule::bind_counters(m);
+    picojoule::bind_attribute(m);
     if (picojoule::add_region_types(m.ptr()) != 0) throw py::error_already_set();
 }

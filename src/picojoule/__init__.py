@@ -30,6 +30,7 @@ _annotations.offer_to_nvtx()
 if TYPE_CHECKING:
     from picojoule._doctor import doctor
     from picojoule._runs import load
+    from picojoule.attribution import Attribution, attribute
     from picojoule.counters_view import Counter
     from picojoule.errors import (
         ForeignTraceError,
@@ -60,6 +61,7 @@ _LAZY = {
         "picojoule.results",
     ),
     "Counter": "picojoule.counters_view",
+    **dict.fromkeys(("Attribution", "attribute"), "picojoule.attribution"),
     **dict.fromkeys(("Device", "Kernel", "KernelTable"), "picojoule.kernels"),
     **dict.fromkeys(
         (
@@ -78,6 +80,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "Attribution",
     "Channel",
     "Counter",
     "Device",
@@ -99,6 +102,7 @@ __all__ = [
     "TruncatedTraceError",
     "UsageError",
     "__version__",
+    "attribute",
     "count_flops",
     "count_jax",
     "doctor",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, ParamSpec, Self, TypeVar, final, overload
 
+import numpy as np
 from numpy import dtype
 from numpy.typing import NDArray
 
@@ -156,3 +157,22 @@ def offer_replay(trace: Trace) -> str: ...
 def read_journal(path: str) -> tuple[Trace, str, str, int]: ...
 def kernel_cell_dtype() -> dtype[Any]: ...
 def record_dtype() -> dtype[Any]: ...
+def attribute(
+    begin_ns: NDArray[np.int64],
+    end_ns: NDArray[np.int64],
+    value: NDArray[np.float64],
+    span_begin_ns: NDArray[np.int64],
+    span_end_ns: NDArray[np.int64],
+    span_class: NDArray[np.int32],
+    n_classes: int,
+    edge_std_ns: NDArray[np.float64],
+    value_std: NDArray[np.float64],
+    lag_s: float,
+    contiguous: int,
+    prior_rate: NDArray[np.float64],
+    prior_cv: NDArray[np.float64],
+    total: tuple[int, int, float] | None,
+    gain_std: float,
+    baseline: bool,
+    threads: int,
+) -> dict[str, Any]: ...

@@ -1,0 +1,82 @@
+// The estimator: which class of spans used how much of what the readings counted.
+//
+//   value_k = sum_j rate_j * (time of j in window k) + noise_k,   rates >= 0
+//
+// solved by generalised least squares with priors (reference: the solver in ARCHITECTURE.md). Pure
+// and deterministic: the same input gives the same bytes, whatever the number of threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "analysis/dense.h"
+#include "analysis/overlap.h"
+
+namespace picojoule {
+
+struct AttributeInput {
+    std::span<const std::int64_t> begin_ns, end_ns;  // (n,) windows
+    std::span<const double> value;                   // (n,)
+    Spans spans;
+    std::size_t n_classes{};
+    std::span<const double> edge_std_ns;  // (n,); all 0: not known, found from the residuals
+    std::span<const double> value_std;    // (n,)
+    double lag_s{};
+    // Windows k whose end is the begin of k + 1, with one error.
+    std::span<const std::uint8_t> shared;
+    std::span<const double> prior_rate, prior_cv;  // (K,); NaN: none
+    struct Total {
+        std::int64_t begin_ns{}, end_ns{};
+        double value{};
+    };
+    std::optional<Total> total;
+    double gain_std{0.05};
+    bool baseline{true};
+    bool settle_edges{true};  // where they are on a regular clock
+    unsigned threads{0};      // 0: as many as the machine has, 8 at most
+};
+
+// What the solver chose, by evidence, for what it was not told.
+struct Hyper {
+    double edge_scale{1.0};   // factor on the variance of edges
+    double edge_std_ns{};     // mean of what was used for the edges
+    double process{};         // J^2 a second of noise beyond value_std
+    double prior_scale{1.0};  // factor on the priors' standard deviations
+    double contrast{};        // relative spread of rates without a prior
+    double sharing{};         // exponent of the rule for what runs at once
+    double drift{};           // root mean square of the relative drift
+    std::size_t drift_terms{};
+    std::size_t outliers{};  // readings set aside
+    // NaN where the noise was fitted to residuals instead.
+    double log_evidence{std::numeric_limits<double>::quiet_NaN()};
+};
+
+struct Attributed {
+    std::vector<double> rate, rate_std, energy, energy_std;  // (K,)
+    Matrix cov;                                              // (K, K) of energy
+    double baseline_rate{}, baseline_rate_std{};
+    double baseline_energy{}, baseline_std{};
+    std::vector<std::vector<std::uint32_t>> groups;
+    std::vector<std::uint8_t> identified;
+    double residual{};  // total - sum of parts, before they were reconciled
+    double total{};
+    double unattributed{};
+    std::vector<double> time_s;  // (K,) of spans inside the accounted interval
+    double idle_s{};
+    Hyper hyper;
+};
+
+// REQUIRES: checked input (bindings do): n >= 1 or a total, windows of positive length, classes in
+// range, finite values.
+Attributed attribute(const AttributeInput& input);
+
+// Classes of which only the sum is known, and which classes the readings themselves determine.
+// `energy`, `cov`: posterior; `prior_std`: of each energy before the readings.
+void find_groups(const std::vector<double>& energy, const Matrix& cov,
+                 const std::vector<double>& prior_std, Attributed& out);
+
+}  // namespace picojoule

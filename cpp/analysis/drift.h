@@ -1,0 +1,48 @@
+// Slow changes of all rates together: warming up, clocks that sink. A few smooth shapes of time,
+// taken in only if the residuals ask for them.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "analysis/tridiagonal.h"
+
+namespace picojoule {
+
+// Of each shape's weight, relative to the rates.
+constexpr double kDriftStd = 0.1;
+
+// value_k = (1 + sum_m weight_m shape_m(t_k)) model_k. The shapes are what a thermal mass with one
+// of a few time constants makes of the modelled power, and how it leaves the state it began in
+// (reference: RC model of die and heat sink).
+class DriftBasis {
+  public:
+    [[nodiscard]] std::size_t terms() const { return on_ ? tau_.size() : 0; }
+    // Adds the shapes of window k, times its modelled value, to out[0..terms).
+    void add(std::size_t k, double* out) const {
+        for (std::size_t m = 0; m < terms(); ++m) out[m] += column_[m][k];
+    }
+    [[nodiscard]] double dot(std::size_t k, const double* weight) const {
+        double sum = 0.0;
+        for (std::size_t m = 0; m < terms(); ++m) sum += column_[m][k] * weight[m];
+        return sum;
+    }
+    // The shapes at a time; nearest window's.
+    void at(double t_s, double* out) const;
+    // Root mean square of the drift over the windows.
+    [[nodiscard]] double size(const double* weight) const;
+    // Whether drift is needed is decided at the first call, or later ones; never taken back.
+    void update(const std::vector<double>& t_s, const std::vector<double>& length_s,
+                const std::vector<double>& model, const std::vector<double>& residual,
+                const Tridiagonal& noise);
+
+  private:
+    bool on_{};
+    std::vector<double> tau_;  // one a term; negative: e^(-t / tau)
+    std::vector<double> t_s_;
+    std::vector<std::vector<double>> shape_;   // (terms, n)
+    std::vector<std::vector<double>> column_;  // shape times model
+};
+
+}  // namespace picojoule

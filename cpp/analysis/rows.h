@@ -1,0 +1,83 @@
+// The equations of the windows: a sparse row each, over classes and the baseline, for a given rule
+// of sharing what runs at once.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "analysis/attribute.h"
+
+namespace picojoule {
+
+struct Entry {
+    std::uint32_t col{};
+    double s{};
+};
+
+// Column K is the baseline.
+struct Rows {
+    std::vector<std::size_t> start{0};
+    std::vector<Entry> entries;
+    [[nodiscard]] std::size_t size() const { return start.size() - 1; }
+    [[nodiscard]] std::span<const Entry> row(std::size_t r) const {
+        return {entries.data() + start[r], start[r + 1] - start[r]};
+    }
+    // row . x
+    [[nodiscard]] double dot(std::size_t r, std::span<const double> x) const {
+        double sum = 0.0;
+        for (const Entry& e : row(r)) sum += e.s * x[e.col];
+        return sum;
+    }
+};
+
+// Windows over the elementary intervals between all edges.
+class Equations {
+  public:
+    explicit Equations(const AttributeInput& input);
+
+    // What runs with n - 1 others adds n^-sharing of what it draws alone above the baseline, and is
+    // credited that and 1/n of the baseline. 0: drawn powers add up, 1: they are averaged.
+    [[nodiscard]] Rows windows(double sharing) const;
+    // The elementary intervals inside the accounted interval, sharp edges; `middle_s` of each.
+    [[nodiscard]] Rows accounted(double sharing) const;
+
+    [[nodiscard]] const std::vector<double>& accounted_middle_s() const { return middle_s_; }
+    // Rate at the edges of window k, were the rates x: what an error of the edge's time means.
+    [[nodiscard]] double begin_rate(std::size_t k, std::span<const double> x) const;
+    [[nodiscard]] double end_rate(std::size_t k, std::span<const double> x) const;
+    [[nodiscard]] double begin_std_ns(std::size_t k) const { return std_[first_[k]]; }
+    [[nodiscard]] double end_std_ns(std::size_t k) const { return std_[last_[k]]; }
+    [[nodiscard]] bool concurrent() const { return overlap_.concurrent; }
+    [[nodiscard]] bool has_std() const { return has_std_; }
+    [[nodiscard]] double length_s(std::size_t k) const {
+        return (edges_[last_[k]] - edges_[first_[k]]) * 1e-9;
+    }
+    [[nodiscard]] double middle_s(std::size_t k) const {
+        return 0.5e-9 * (edges_[last_[k]] + edges_[first_[k]]);
+    }
+    // Seconds of the baseline that each class is credited for what it ran beside others.
+    [[nodiscard]] std::vector<double> baseline_shares(double sharing) const;
+    // Plain seconds of each class inside the accounted interval (each span counts), and idle.
+    void times(std::vector<double>& time_s, double& idle_s) const;
+    [[nodiscard]] double accounted_s() const {
+        return edges_.empty() ? 0.0 : (edges_[to_] - edges_[from_]) * 1e-9;
+    }
+
+  private:
+    void settle_edges(const AttributeInput& input);
+    [[nodiscard]] double rate_at(std::size_t edge, std::span<const double> x) const;
+
+    std::size_t n_classes_{};
+    bool baseline_{};
+    bool has_std_{};
+    double lag_s_{};
+    std::vector<double> edges_, std_;        // distinct instants, ns after the first
+    std::vector<std::size_t> first_, last_;  // (n,) indices into edges_
+    std::size_t from_{}, to_{};              // of the accounted interval
+    std::vector<double> middle_s_;
+    Overlap overlap_;
+};
+
+}  // namespace picojoule

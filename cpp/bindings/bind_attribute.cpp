@@ -1,0 +1,182 @@
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "analysis/attribute.h"
+#include "bindings/bind.h"
+
+namespace py = pybind11;
+using namespace py::literals;
+
+namespace picojoule {
+namespace {
+
+using Times = py::array_t<std::int64_t, py::array::c_style>;
+using Doubles = py::array_t<double, py::array::c_style>;
+using Classes = py::array_t<std::int32_t, py::array::c_style>;
+
+template <class T>
+std::span<const T> view(const py::array_t<T, py::array::c_style>& a) {
+    return {a.data(), static_cast<std::size_t>(a.size())};
+}
+
+[[noreturn]] void bad(const std::string& what) {
+    throw py::value_error(what);
+}
+
+std::string at(const char* name, std::size_t i) {
+    return std::string(name) + "[" + std::to_string(i) + "]";
+}
+
+void check_windows(const AttributeInput& in) {
+    for (std::size_t k = 0; k < in.value.size(); ++k) {
+        if (in.end_ns[k] <= in.begin_ns[k]) {
+            bad(at("end_ns", k) + " is not after " + at("begin_ns", k) + ": " +
+                std::to_string(in.end_ns[k]) + " <= " + std::to_string(in.begin_ns[k]));
+        }
+        if (!std::isfinite(in.value[k])) {
+            bad(at("value", k) + " is not a finite number; leave windows without a value out");
+        }
+        if (!(in.edge_std_ns[k] >= 0.0) || !std::isfinite(in.edge_std_ns[k])) {
+            bad(at("edge_std_ns", k) + " must be a finite number >= 0");
+        }
+        if (!(in.value_std[k] >= 0.0) || !std::isfinite(in.value_std[k])) {
+            bad(at("value_std", k) + " must be a finite number >= 0");
+        }
+        if (k > 0 && in.begin_ns[k] < in.begin_ns[k - 1]) {
+            bad("windows must be in order of their begin: " + at("begin_ns", k) + " is before " +
+                at("begin_ns", k - 1));
+        }
+    }
+}
+
+// `contiguous`: 1 all neighbours share an edge, 0 none, -1 those whose edge is the same.
+std::vector<std::uint8_t> shared_edges(const AttributeInput& in, int contiguous) {
+    std::vector<std::uint8_t> out(in.value.size(), 0);
+    for (std::size_t k = 0; k + 1 < out.size(); ++k) {
+        const bool same = in.begin_ns[k + 1] == in.end_ns[k];
+        if (contiguous == 1 && !same) {
+            bad("contiguous=True, but " + at("begin_ns", k + 1) + " is not " + at("end_ns", k) +
+                (in.begin_ns[k + 1] < in.end_ns[k] ? ": the windows overlap" : ": there is a gap"));
+        }
+        out[k] = contiguous != 0 && same ? 1 : 0;
+    }
+    return out;
+}
+
+void check_spans(const AttributeInput& in) {
+    const Spans& s = in.spans;
+    const auto most = static_cast<std::int64_t>(in.n_classes);
+    for (std::size_t i = 0; i < s.cls.size(); ++i) {
+        if (s.end_ns[i] < s.begin_ns[i]) {
+            bad(at("span_end_ns", i) + " is before " + at("span_begin_ns", i) + ": " +
+                std::to_string(s.end_ns[i]) + " < " + std::to_string(s.begin_ns[i]));
+        }
+        if (s.cls[i] < 0 || s.cls[i] >= most) {
+            bad(at("span_class", i) + " is " + std::to_string(s.cls[i]) + ", not one of 0.." +
+                std::to_string(most - 1));
+        }
+    }
+}
+
+void check_priors(const AttributeInput& in) {
+    for (std::size_t j = 0; j < in.n_classes; ++j) {
+        if (std::isnan(in.prior_rate[j])) continue;
+        if (!(in.prior_rate[j] >= 0.0) || !std::isfinite(in.prior_rate[j])) {
+            bad(at("prior_rate", j) + " must be a finite number >= 0, or nan for none");
+        }
+        if (!(in.prior_cv[j] > 0.0) || !std::isfinite(in.prior_cv[j])) {
+            bad(at("prior_cv", j) + " must be a finite number > 0 where there is a prior_rate");
+        }
+    }
+}
+
+py::array_t<double> array_of(const std::vector<double>& v) {
+    return py::array_t<double>(static_cast<py::ssize_t>(v.size()), v.data());
+}
+
+py::dict result(const Attributed& a) {
+    const auto k = static_cast<py::ssize_t>(a.rate.size());
+    py::list groups;
+    for (const auto& g : a.groups) {
+        py::array_t<std::int64_t> index(static_cast<py::ssize_t>(g.size()));
+        for (std::size_t i = 0; i < g.size(); ++i) index.mutable_at(i) = g[i];
+        groups.append(index);
+    }
+    py::array_t<bool> identified(k);
+    for (py::ssize_t j = 0; j < k; ++j) {
+        identified.mutable_at(j) = a.identified[static_cast<std::size_t>(j)] != 0;
+    }
+    py::array_t<double> cov({k, k});
+    if (k > 0) std::copy(a.cov.data().begin(), a.cov.data().end(), cov.mutable_data());
+    const Hyper& h = a.hyper;
+    return py::dict(
+        "rate"_a = array_of(a.rate), "rate_std"_a = array_of(a.rate_std),
+        "energy"_a = array_of(a.energy), "energy_std"_a = array_of(a.energy_std), "cov"_a = cov,
+        "baseline_rate"_a = a.baseline_rate, "baseline_rate_std"_a = a.baseline_rate_std,
+        "baseline_energy"_a = a.baseline_energy, "baseline_energy_std"_a = a.baseline_std,
+        "groups"_a = groups, "identified"_a = identified, "residual"_a = a.residual,
+        "total"_a = a.total, "unattributed"_a = a.unattributed, "time_s"_a = array_of(a.time_s),
+        "idle_s"_a = a.idle_s,
+        "noise"_a = py::dict("edge_scale"_a = h.edge_scale, "edge_std_ns"_a = h.edge_std_ns,
+                             "process"_a = h.process, "prior_scale"_a = h.prior_scale,
+                             "contrast"_a = h.contrast, "sharing"_a = h.sharing,
+                             "drift"_a = h.drift, "drift_terms"_a = h.drift_terms,
+                             "outliers"_a = h.outliers, "log_evidence"_a = h.log_evidence));
+}
+
+py::dict attribute_py(const Times& begin, const Times& end, const Doubles& value,
+                      const Times& span_begin, const Times& span_end, const Classes& cls,
+                      std::size_t n_classes, const Doubles& edge_std, const Doubles& value_std,
+                      double lag_s, int contiguous, const Doubles& prior_rate,
+                      const Doubles& prior_cv, const py::object& total, double gain_std,
+                      bool baseline, unsigned threads) {
+    AttributeInput in;
+    in.begin_ns = view(begin);
+    in.end_ns = view(end);
+    in.value = view(value);
+    in.spans = {view(span_begin), view(span_end), view(cls)};
+    in.n_classes = n_classes;
+    in.edge_std_ns = view(edge_std);
+    in.value_std = view(value_std);
+    in.lag_s = lag_s;
+    in.prior_rate = view(prior_rate);
+    in.prior_cv = view(prior_cv);
+    in.gain_std = gain_std;
+    in.baseline = baseline;
+    in.threads = threads;
+    if (!total.is_none()) {
+        const auto t = total.cast<std::tuple<std::int64_t, std::int64_t, double>>();
+        in.total = AttributeInput::Total{std::get<0>(t), std::get<1>(t), std::get<2>(t)};
+        if (in.total->end_ns <= in.total->begin_ns) bad("total: its end is not after its begin");
+        if (!std::isfinite(in.total->value)) bad("total: its value is not a finite number");
+    }
+    if (in.value.empty() && !in.total) bad("value: no readings, and no total");
+    Attributed out;
+    {
+        py::gil_scoped_release nogil;
+        check_windows(in);
+        const auto shared = shared_edges(in, contiguous);
+        in.shared = shared;
+        check_spans(in);
+        check_priors(in);
+        out = attribute(in);
+    }
+    return result(out);
+}
+
+}  // namespace
+
+void bind_attribute(py::module_& m) {
+    m.def("attribute", &attribute_py, "begin_ns"_a, "end_ns"_a, "value"_a, "span_begin_ns"_a,
+          "span_end_ns"_a, "span_class"_a, "n_classes"_a, "edge_std_ns"_a, "value_std"_a, "lag_s"_a,
+          "contiguous"_a, "prior_rate"_a, "prior_cv"_a, "total"_a, "gain_std"_a, "baseline"_a,
+          "threads"_a);
+}
+
+}  // namespace picojoule
