@@ -110,6 +110,7 @@ class Solver {
     [[nodiscard]] std::vector<double> residuals() const;
     void look_for_drift();
     void set_outliers_aside();
+    void credit_deviations(std::vector<double>& e, Matrix& cov) const;
     [[nodiscard]] Attributed account();
 
     const AttributeInput& in_;
@@ -411,6 +412,26 @@ Attributed Solver::run() {
     return account();
 }
 
+// Process noise is energy: a window that had more than its rates say had it from what ran in it.
+// What of its residual is that (the best linear prediction, given all noise) goes there.
+void Solver::credit_deviations(std::vector<double>& e, Matrix& cov) const {
+    if (n_ == 0) return;
+    const Tridiagonal noise(shape_, {hyper_.edge_scale, hyper_.process});
+    const std::vector<double> pull = noise.solve(residuals());
+    for (std::size_t k = 0; k < n_; ++k) {
+        const double extra = hyper_.process * shape_.length_s[k] * pull[k];
+        double whole = 0.0;
+        for (const Entry& r : rows_.row(k)) whole += std::max(0.0, r.s * x_[r.col]);
+        if (!(whole > 0.0)) continue;
+        for (const Entry& r : rows_.row(k)) {
+            const double share = std::max(0.0, r.s * x_[r.col]) / whole;
+            e[r.col] += extra * share;
+            // Which of those that ran it was is not known.
+            cov(r.col, r.col) += extra * extra * share * (1.0 - share) * kContrast * kContrast;
+        }
+    }
+}
+
 Attributed Solver::account() {
     Attributed out;
     const std::size_t w = width();
@@ -456,6 +477,12 @@ Attributed Solver::account() {
             for (std::size_t m = p_; m < w; ++m) s += mv(j, m) * map(c, m);
             cov(j, c) = s;
         }
+    }
+    credit_deviations(e, cov);
+    for (std::size_t j = 0; j < p_; ++j) {
+        if (map(j, j) != 0.0) continue;
+        e[j] = 0.0;  // it ran only outside the accounted interval, or never
+        for (std::size_t c = 0; c < p_; ++c) cov(j, c) = cov(c, j) = 0.0;
     }
     // Beside others a class may come out as drawing less than the baseline: then it drew nothing.
     for (std::size_t j = 0; j < k_; ++j) e[j] = std::max(0.0, e[j]);

@@ -27,6 +27,17 @@ Tridiagonal::Tridiagonal(const NoiseShape& shape, const NoiseScale& scale) {
     }
 }
 
+std::vector<double> Tridiagonal::solve(std::span<const double> x) const {
+    std::vector<double> out(x.size());
+    double u = 0.0;
+    for (std::size_t k = 0; k < x.size(); ++k) {
+        u = x[k] - link_[k] * u;
+        out[k] = u * weight_[k];
+    }
+    for (std::size_t k = x.size(); k-- > 1;) out[k - 1] -= link_[k] * out[k];
+    return out;
+}
+
 double Tridiagonal::square(std::span<const double> x) const {
     double sum = 0.0;
     double u = 0.0;

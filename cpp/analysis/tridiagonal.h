@@ -32,6 +32,8 @@ class Tridiagonal {
     [[nodiscard]] double weight(std::size_t k) const { return weight_[k]; }  // 1 / d_k
     [[nodiscard]] std::size_t size() const { return weight_.size(); }
     [[nodiscard]] double log_det() const { return log_det_; }
+    // Sigma^-1 x
+    [[nodiscard]] std::vector<double> solve(std::span<const double> x) const;
     // x' Sigma^-1 x
     [[nodiscard]] double square(std::span<const double> x) const;
 

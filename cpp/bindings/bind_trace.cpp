@@ -83,7 +83,7 @@ struct Analysis {
     std::vector<DeviceUse> devices;
 };
 
-Analysis analyse(const Trace& trace) {
+Analysis analyse(const Trace& trace, const KernelPriors& priors) {
     Analysis out;
     out.use = path_use(trace);
     const double span = static_cast<double>(trace.end_ns - trace.begin_ns);
@@ -99,7 +99,9 @@ Analysis analyse(const Trace& trace) {
             a.std_j.push_back(e.std_j);
             a.resolved.push_back(e.resolved ? 1 : 0);
         }
-        if (runs_kernels(trace, c)) out.devices.push_back(device_use(trace, c, curve));
+        if (runs_kernels(trace, c)) {
+            out.devices.push_back(device_use(trace, c, curve, out.use, priors));
+        }
         out.channels.push_back(std::move(a));
     }
     return out;
@@ -132,11 +134,17 @@ py::dict to_python(const Analysis& analysis) {
     }
     py::list devices;
     for (const DeviceUse& d : analysis.devices) {
-        devices.append(py::dict("channel"_a = d.channel, "cell"_a = array_of(d.cells),
-                                "joules"_a = array_of(d.joules), "std_j"_a = array_of(d.std_j),
-                                "inside_s"_a = array_of(d.inside_s), "busy_s"_a = d.busy_s,
-                                "idle_s"_a = d.idle_s, "idle_j"_a = d.idle_j,
-                                "spread"_a = d.spread));
+        const Hyper& h = d.hyper;
+        devices.append(py::dict(
+            "channel"_a = d.channel, "cell"_a = array_of(d.cells), "joules"_a = array_of(d.joules),
+            "std_j"_a = array_of(d.std_j), "group"_a = array_of(d.group),
+            "group_j"_a = array_of(d.group_j), "group_std_j"_a = array_of(d.group_std_j),
+            "identified"_a = array_of(d.identified), "inside_s"_a = array_of(d.inside_s),
+            "busy_s"_a = d.busy_s, "busy_j"_a = d.busy_j, "busy_std_j"_a = d.busy_std_j,
+            "idle_s"_a = d.idle_s, "idle_j"_a = d.idle_j, "idle_std_j"_a = d.idle_std_j,
+            "idle_path_s"_a = array_of(d.idle_path_s), "unattributed_j"_a = d.unattributed_j,
+            "residual_j"_a = d.residual_j, "edge_std_ns"_a = h.edge_std_ns, "drift"_a = h.drift,
+            "outliers"_a = h.outliers, "sharing"_a = h.sharing, "spread"_a = d.spread));
     }
     return py::dict("channels"_a = channels, "devices"_a = devices, "time_ns"_a = array_of(time_ns),
                     "enters"_a = array_of(enters), "exits"_a = array_of(exits),
@@ -359,15 +367,22 @@ void bind_trace(py::module_& m) {
             })
         .def(
             "analyse",
-            [](const Trace& t) {
+            [](const Trace& t, const std::vector<double>& prior_w,
+               const std::vector<double>& prior_cv) {
+                if (!prior_w.empty() && (prior_w.size() != t.kernel_classes.size() ||
+                                         prior_cv.size() != prior_w.size())) {
+                    throw std::invalid_argument("priors must be one for each kernel class");
+                }
                 Analysis analysis;
                 {
                     const py::gil_scoped_release release;
-                    analysis = analyse(t);
+                    analysis = analyse(t, {prior_w, prior_cv});
                 }
                 return to_python(analysis);
             },
-            "Energies of the whole and of every path, by channel.");
+            "prior_w"_a = std::vector<double>{}, "prior_cv"_a = std::vector<double>{},
+            "Energies of the whole and of every path, by channel; expected watts of kernel classes "
+            "(nan: not known) help where readings say little.");
     m.def(
         "read_journal",
         [](const std::string& path) {

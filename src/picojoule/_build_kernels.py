@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from picojoule import _core
 from picojoule.flops.work import below
-from picojoule.kernels import Device, Kernel, KernelTable
+from picojoule.kernels import Device, IdleIn, Kernel, KernelTable
 from picojoule.results import UNKNOWN, Channel, Estimate
 
 _REPLAYED, _UNMATCHED = 1, 2
 
 _BASIS = {
-    "timeline": "{meter} joules of the device spread over what ran, by time: equal power for all "
-    "that shares a tick of the meter",
+    "timeline": "{meter} joules of the device attributed to what ran: a rate for each kernel, "
+    "solved from readings and timeline so that all parts add up to the meter",
     "sums": "{meter} joules of the device spread over what ran, by time: the mean power of all "
     "busy time, since kernels were not kept one by one",
 }
@@ -35,6 +36,8 @@ def kernel_table(
     classes, tracks = trace.kernel_classes, trace.tracks
     energies: dict[int, Estimate] = {}
     inside: dict[int, float] = {}
+    groups: dict[int, str] = {}
+    identified: dict[int, bool] = {}
     devices = []
     for use in found["devices"]:
         channel = next((c for c in chosen.values() if c.index == use["channel"]), None)
@@ -43,17 +46,10 @@ def kernel_table(
         for i, joules, std_j in zip(use["cell"], use["joules"], use["std_j"], strict=True):
             energies[int(i)] = _estimate(channel, use["spread"], float(joules), float(std_j))
         inside.update(zip(use["cell"].tolist(), use["inside_s"].tolist(), strict=True))
-        busy_j = math.fsum(use["joules"])
-        devices.append(
-            Device(
-                domain=channel.domain,
-                busy_s=use["busy_s"],
-                idle_s=use["idle_s"],
-                busy=_estimate(channel, use["spread"], busy_j, 0.0),
-                idle=_estimate(channel, use["spread"], use["idle_j"], 0.0),
-                spread=use["spread"],
-            )
-        )
+        for i, group, known in zip(use["cell"], use["group"], use["identified"], strict=True):
+            groups[int(i)] = f"{channel.domain}#{int(group) + 1}" if group >= 0 else ""
+            identified[int(i)] = bool(known)
+        devices.append(_device(use, channel, paths, own_path))
     rows = []
     for i, cell in enumerate(cells):
         what, where = classes[int(cell["kernel_class"])], tracks[int(cell["track"])]
@@ -74,6 +70,8 @@ def kernel_table(
                 most_s=int(cell["most_ns"]) * 1e-9,
                 energy=energies.get(i, UNKNOWN),
                 inside_s=inside.get(i, math.nan),
+                identified=identified.get(i, False),
+                group=groups.get(i, ""),
                 flops=0.0 if is_copy else math.nan,
                 bytes=float(count * what["bytes"]) if is_copy else math.nan,
                 flops_source="a copy computes nothing" if is_copy else "",
@@ -82,6 +80,46 @@ def kernel_table(
             )
         )
     return KernelTable(rows, devices)
+
+
+def _device(
+    use: Mapping[str, Any],
+    channel: Channel,
+    paths: tuple[tuple[str, ...], ...],
+    own_path: tuple[str, ...],
+) -> Device:
+    idle_s, idle_j = float(use["idle_s"]), float(use["idle_j"])
+    seconds: dict[tuple[str, ...], float] = {}
+    for path, own_s in zip(paths, use["idle_path_s"].tolist(), strict=False):
+        if own_s > 0.0:
+            region = below(path, own_path)
+            seconds[region] = seconds.get(region, 0.0) + own_s
+    gaps = tuple(
+        IdleIn(region, own_s, idle_j * own_s / idle_s if idle_s > 0 else math.nan)
+        for region, own_s in sorted(seconds.items(), key=lambda item: -item[1])
+    )
+    return Device(
+        domain=channel.domain,
+        busy_s=use["busy_s"],
+        idle_s=idle_s,
+        busy=_estimate(channel, use["spread"], use["busy_j"], use["busy_std_j"]),
+        idle=_estimate(channel, use["spread"], idle_j, use["idle_std_j"]),
+        spread=use["spread"],
+        groups=MappingProxyType(
+            {
+                f"{channel.domain}#{i + 1}": _estimate(channel, use["spread"], joules, std_j)
+                for i, (joules, std_j) in enumerate(
+                    zip(use["group_j"].tolist(), use["group_std_j"].tolist(), strict=True)
+                )
+            }
+        ),
+        idle_in=gaps,
+        unattributed_j=use["unattributed_j"],
+        residual_j=use["residual_j"],
+        edge_std_ns=use["edge_std_ns"],
+        drift=use["drift"],
+        outliers=use["outliers"],
+    )
 
 
 def _estimate(channel: Channel, spread: str, joules: float, std_j: float) -> Estimate:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from picojoule.errors import MissingExtraError
@@ -52,6 +52,11 @@ class Kernel:
     #: Of ``time_s``, what lies inside the profile, as ``energy`` does: a kernel may end after it.
     #: nan: all of it.
     inside_s: float = math.nan
+    #: Whether the meter's readings themselves determine its power; if not, its energy rests on
+    #: what kernels in general draw, or on its FLOPs and bytes, and the interval says so.
+    identified: bool = True
+    #: Kernels with the same non-empty name here are known only by their sum.
+    group: str = ""
 
     @property
     def short_name(self) -> str:
@@ -80,8 +85,20 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True)
+class IdleIn:
+    """Gaps of a device while a region was the innermost one open on the host."""
+
+    region: tuple[str, ...]  # () where no region was open
+    time_s: float
+    energy_j: float
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
-    """How the time and the joules of one device went."""
+    """How the time and the joules of one device went.
+
+    ``busy``, ``idle`` and ``unattributed_j`` add up to what its meter counted.
+    """
 
     domain: str
     busy_s: float  # at least one kernel or copy ran
@@ -91,6 +108,18 @@ class Device:
     #: "timeline": kernels are known one by one; "sums": only their sums, so that each gets the mean
     #: power of all busy time.
     spread: str = "timeline"
+    #: Energy of the kernels that have the same ``Kernel.group``, by that name.
+    groups: Mapping[str, Estimate] = field(default_factory=dict)
+    #: ``idle`` by the host region that was open meanwhile, most time first.
+    idle_in: tuple[IdleIn, ...] = ()
+    unattributed_j: float = 0.0
+    #: What the solved rates left unexplained before they were made to add up.
+    residual_j: float = 0.0
+    #: Found from the readings: uncertainty of their edges (ns), slow drift of power (relative, root
+    #: mean square), and how many readings were set aside because nothing explains them.
+    edge_std_ns: float = math.nan
+    drift: float = 0.0
+    outliers: int = 0
 
 
 _TEMPLATE = re.compile(r"<[^<>]*>")
@@ -186,7 +215,7 @@ class KernelTable(Sequence[Kernel]):
         groups: dict[Any, list[int]] = {}
         for at, k in enumerate(rows):
             key = (k.name, k.kind, k.region, k.domain, k.stream, k.grid, k.block)
-            groups.setdefault((*key, k.captured, k.unmatched, k.op), []).append(at)
+            groups.setdefault((*key, k.captured, k.unmatched, k.op, k.group), []).append(at)
         if len(groups) == len(rows):
             return KernelTable(rows, self.devices, self.runs)
         merged = [
@@ -350,4 +379,6 @@ def merge(group: Sequence[Kernel], name: str) -> Kernel:
         flops_source=same("flops_source", "several") if not math.isnan(flops) else "",
         captured=any(k.captured for k in group),
         unmatched=any(k.unmatched for k in group),
+        identified=all(k.identified for k in group),
+        group=same("group", ""),
     )

@@ -30,7 +30,7 @@ def test_energy_follows_time_at_constant_power():
     assert a.energy_j == pytest.approx(150, rel=1e-3) and b.energy_j == pytest.approx(30, rel=1e-3)
     assert a.time_s == pytest.approx(0.5) and a.calls == 1 and a.region == ("step",)
     assert a.watts == pytest.approx(300, rel=1e-3)
-    assert a.energy.provenance == "modelled" and "by time" in a.energy.basis
+    assert a.energy.provenance == "modelled" and "solved" in a.energy.basis
     (device,) = profile.kernels.devices
     assert device.busy_s == pytest.approx(0.6) and device.idle_s == pytest.approx(1.4)
     whole = device.busy.joules + device.idle.joules
@@ -51,8 +51,12 @@ def test_power_that_moves_is_followed_at_the_ticks():
         made(syn.kernels((100.113, 100.913, 1, 0), (101.113, 101.913, 1, 1)), wave=wave)
     )
     b, a = profile.kernels
-    assert a.watts == pytest.approx(100, rel=0.01)
+    # Idle power moved as well, which one rate for it cannot follow: the interval has it.
+    assert a.watts == pytest.approx(100, rel=0.03)
     assert b.watts == pytest.approx(500, rel=0.01)
+    for kernel, joules in ((a, 80), (b, 400)):
+        low, high = kernel.energy.interval()
+        assert low <= joules <= high
 
 
 def test_only_what_lies_in_the_profile_counts():
@@ -194,3 +198,59 @@ def test_short_names(name, short):
 def test_bad_records_are_refused(kernels, what):
     with pytest.raises(ValueError, match=what):
         made(kernels)
+
+
+def test_gaps_belong_to_the_region_that_was_open():
+    # "load" is open for 0.4 s of the 1.4 s in which nothing ran, "step" around all of it.
+    rows = syn.kernels((100.2, 100.7, 1, 0), (101.0, 101.1, 1, 1))
+    entries = []
+    for i in range(1, 21):
+        at = 100.0 + 0.1 * i
+        entries.append((round(at * syn.S), 1, syn.S // 10, int(i == 1), int(i == 20)))
+        if 12 < i <= 16:
+            entries.append((round(at * syn.S), 2, syn.S // 10, int(i == 13), int(i == 16)))
+    cells = syn.cells(*entries)
+    profile = build(made(rows, paths=[(0, "step"), (1, "load")], cells_=cells))
+    (device,) = profile.kernels.devices
+    gaps = {gap.region: gap for gap in device.idle_in}
+    assert gaps["step", "load"].time_s == pytest.approx(0.4, abs=1e-6)
+    assert gaps["step",].time_s == pytest.approx(1.0, abs=1e-6)
+    assert sum(gap.time_s for gap in device.idle_in) == pytest.approx(device.idle_s)
+    assert sum(gap.energy_j for gap in device.idle_in) == pytest.approx(device.idle.joules)
+    text = str(profile)
+    assert "gpu:0 (idle)" in text and "step / load" in text
+
+
+def alternating(begin, end, each=5e-6):
+    """Two kernels that take turns, much faster than any edge of a reading is known."""
+    count = round((end - begin) / each)
+    return [(begin + i * each, begin + (i + 1) * each, 1, i % 2) for i in range(count)]
+
+
+def test_kernels_that_always_run_together_are_told_as_one():
+    runs = [run for t in (100.0, 101.0, 102.0, 103.0) for run in alternating(t, t + 0.5)]
+    watts = np.where(np.arange(16) % 2 == 0, 50.0, 200.0)  # from 99.0 on; idle, then busy, ...
+    edges = np.arange(99.0, 107.01, 0.5)
+    joules = np.concatenate([[0.0], np.cumsum(0.5 * np.roll(watts, 1))])
+    profile = build(made(syn.kernels(*runs), end=104.0, wave=lambda t: np.interp(t, edges, joules)))
+    a, b = profile.kernels
+    assert a.group == b.group == "gpu:0#1" and not a.identified and not b.identified
+    (device,) = profile.kernels.devices
+    together = device.groups["gpu:0#1"]
+    assert together.joules == pytest.approx(a.energy_j + b.energy_j)
+    assert together.joules == pytest.approx(400.0, rel=0.01)
+    assert together.std_j < 0.1 * a.energy.std_j
+    assert "only the sum of a, b is known" in " ".join(str(profile).split())
+
+
+def test_what_a_kernel_is_expected_to_draw_helps_where_readings_do_not():
+    trace = made(syn.kernels(*alternating(100.0, 102.0)))
+    found = trace.analyse([400.0, 200.0], [0.05, 0.05])
+    (device,) = found["devices"]
+    watts = device["joules"] / device["inside_s"]
+    assert watts == pytest.approx([400.0, 200.0], rel=0.06)
+    whole = found["channels"][0]["joules"]
+    assert whole == pytest.approx(600.0, rel=1e-4)
+    assert sum(device["joules"]) + device["idle_j"] == pytest.approx(whole, rel=1e-9)
+    with pytest.raises(ValueError, match="one for each kernel class"):
+        trace.analyse([1.0], [1.0])

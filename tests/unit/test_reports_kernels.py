@@ -159,6 +159,8 @@ def test_the_table_says_it_all():
         "     -       -  modelled",
         "alert                 (launch not seen)    100  100 ms    1.5 %    30.0 J ± 2.6  300 W  "
         "     ?       ?  modelled",
+        "gpu:0 (idle)          (no region)               3.50 s               350 J ± 17  100 W  "
+        "     -       -  modelled",
         "?: FLOP not known",
         "of busy: kernels ran at once, so that together they are more than 100 %",
         "gpu:0: busy 65.0 % (6.50 s, 2.55 kJ ± 0.12); idle 3.50 s, 350 J ± 17",
@@ -231,10 +233,10 @@ def test_the_page_lists_kernels_and_devices():
     ):
         assert words in page.text
     rows = re.search(r'id="kernel-table".*?</table>', text, re.S).group().split("<tr")[2:]
-    assert len(rows) == 6
+    assert len(rows) == 7  # and the idle time
     assert 'title="void ampere::gemm&lt;float, 4&gt;(float*, int)"' in rows[0]
     energies = [re.findall(r'data-v="([^"]*)"', row)[3] for row in rows]
-    assert math.fsum(map(float, energies)) == pytest.approx(2550)
+    assert math.fsum(map(float, energies)) == pytest.approx(2550 + 350)
     assert re.search(r'class="c0" width="65%"', text)
 
 

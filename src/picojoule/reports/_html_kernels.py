@@ -45,7 +45,7 @@ def section(profile: Profile, color: Mapping[str, int]) -> str:
         return ""
     found = _kernels.rows(table, top=_MOST_ROWS)
     busy = _kernels.busy_s(table)
-    rows = "".join(_row(row, busy) for row in found)
+    rows = "".join(_row(row, busy) for row in [*found, *_kernels.time_without(table)])
     heads = "".join(
         f'<th scope="col" class="{kind}" data-sort>{name}</th>' for name, kind in _HEADS
     )
@@ -63,6 +63,7 @@ def section(profile: Profile, color: Mapping[str, int]) -> str:
         f"{domain}: no meter covered it; joules and busy time are unknown."
         for domain in _kernels.unmetered(table)
     ]
+    notes += [f"{words}." for words in _kernels.told_apart(table)]
     if not profile.flops and (words := _kernels.coverage(table)):
         notes.append(f"{words}.")
     notes += [f"Joules of kernels: {words}." for words in _kernels.basis(table)]
@@ -87,9 +88,9 @@ def _row(row: _kernels.Row, busy: float) -> str:
     rate = k.flops / k.time_s if k.time_s > 0 else float("nan")
     gain = k.flops / k.energy_j if k.energy_j > 0 else float("nan")
     numbers = (
-        ("num wide", k.calls, units.count(k.calls), ""),
+        ("num wide", k.calls, units.count(k.calls) if k.kind != "idle" else "", ""),
         ("num mid", k.time_s, units.seconds(k.time_s), ""),
-        ("num mid", k.time_s, _kernels.share_of_busy(k, busy), ""),
+        ("num mid", k.time_s, _kernels.share_of_busy(k, busy) if k.kind != "idle" else "", ""),
         ("num", k.energy_j, value, f"<small>{e(doubt)}</small>" if doubt else ""),
         ("num wide", k.watts, units.power_of(k.energy, k.powered_s), ""),
         ("num wide", rate, _kernels.flop_rate(k).removesuffix("FLOP/s"), ""),

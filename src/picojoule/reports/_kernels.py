@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from picojoule.errors import UsageError
-from picojoule.kernels import Device, Kernel, merge
+from picojoule.kernels import Device, IdleIn, Kernel, merge
 from picojoule.reports import units
 from picojoule.reports._text import clean
 
@@ -25,6 +25,9 @@ MOST_ROWS = 12
 
 #: Whole names behind a short one, such as those of a template, that are told.
 _MOST_NAMES = 5
+
+#: Regions whose gaps get a line.
+_MOST_GAPS = 5
 
 #: A number of FLOP that nobody told.
 UNTOLD = "?"
@@ -84,6 +87,73 @@ def rows(
     if rest := ordered[len(out) :]:
         name = f"and {len(rest):,} more"
         out.append(Row(merge(rest, name), name, "", folded=len(rest)))
+    return out
+
+
+def time_without(table: KernelTable) -> list[Row]:
+    """Lines for what no kernel had.
+
+    The gaps of each device by the region that was open on the host meanwhile, and joules that
+    nothing explains.
+    """
+    out = []
+    for d in table.devices:
+        gaps = d.idle_in or (IdleIn((), d.idle_s, d.idle.joules),)
+        out += [
+            _without(d, "(idle)", gap.region, gap.time_s, gap.energy_j) for gap in gaps[:_MOST_GAPS]
+        ]
+        if rest := gaps[_MOST_GAPS:]:
+            time_s = math.fsum(gap.time_s for gap in rest)
+            joules = math.fsum(gap.energy_j for gap in rest)
+            row = _without(d, "(idle)", (), time_s, joules)
+            out.append(replace(row, region=f"{len(rest):,} more regions", folded=len(rest)))
+        if abs(d.unattributed_j) > 1e-6 * abs(d.busy.joules + d.idle.joules):
+            out.append(_without(d, "(unattributed)", (), 0.0, d.unattributed_j))
+    return [row for row in out if row.kernel.time_s > 0 or row.kernel.energy_j]
+
+
+def _without(d: Device, name: str, region: tuple[str, ...], time_s: float, joules: float) -> Row:
+    share = joules / d.idle.joules if d.idle.joules > 0 else 0.0
+    kernel = Kernel(
+        name=name,
+        kind="idle",
+        region=region,
+        domain=d.domain,
+        stream=-1,
+        grid=(0, 0, 0),
+        block=(0, 0, 0),
+        calls=0,
+        time_s=time_s,
+        least_s=math.nan,
+        most_s=math.nan,
+        energy=replace(d.idle, joules=joules, std_j=share * d.idle.std_j),
+        flops=0.0,
+        bytes=0.0,
+    )
+    what = f"{clean(d.domain)} {name}" if name == "(idle)" else name
+    return Row(kernel, what, where(kernel), what)
+
+
+def told_apart(table: KernelTable) -> list[str]:
+    """What the readings cannot tell, in sentences."""
+    out = []
+    for d in table.devices:
+        for name, sum_of in d.groups.items():
+            members = sorted({clean(k.short_name) for k in table if k.group == name})
+            if not members:
+                continue
+            few = ", ".join(members[:4]) + (f" and {len(members) - 4}" if len(members) > 4 else "")
+            out.append(
+                f"{clean(d.domain)}: only the sum of {few} is known, {units.energy(sum_of)}; "
+                "they always run together, and their split rests on priors"
+            )
+        alone = [k for k in table if k.domain == d.domain and not k.identified and not k.group]
+        joules = math.fsum(k.energy_j for k in alone if not math.isnan(k.energy_j))
+        if alone and d.spread == "timeline" and joules > 0.02 * d.busy.joules:
+            out.append(
+                f"{clean(d.domain)}: of {units.percent(joules / d.busy.joules)} of the joules of "
+                "kernels the readings do not say which kernel had them; their intervals are wide"
+            )
     return out
 
 

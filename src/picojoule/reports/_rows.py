@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from picojoule.kernels import IdleIn
 from picojoule.reports import units
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ REGION_COLUMNS: Mapping[str, type] = {
 
 #: Column -> type, in order. Rows of both scopes of a domain add up to the domain's joules.
 KERNEL_COLUMNS: Mapping[str, type] = {
-    "scope": str,  # "kernel", or "idle": the time of a device in which nothing ran
+    "scope": str,  # "kernel"; "idle": gaps of a device; "unattributed": unexplained
     "name": str,
     "short_name": str,
     "kind": str,
@@ -67,12 +69,14 @@ KERNEL_COLUMNS: Mapping[str, type] = {
     "op": str,
     "captured": bool,
     "unmatched": bool,
+    "identified": bool,
+    "group": str,
     "basis": str,
 }
 
 
 def of_kernels(profile: Profile) -> Iterator[dict[str, Any]]:
-    """Every kernel as ``Profile.kernels`` has it, in its order, then each device's idle time."""
+    """Every kernel as ``Profile.kernels`` has it, in its order, then each device's gaps."""
     for k in profile.kernels:
         yield {
             "scope": "kernel",
@@ -96,15 +100,25 @@ def of_kernels(profile: Profile) -> Iterator[dict[str, Any]]:
             "op": k.op,
             "captured": k.captured,
             "unmatched": k.unmatched,
+            "identified": k.identified,
+            "group": k.group,
         }
     for d in profile.kernels.devices:
-        yield {
-            **dict.fromkeys(KERNEL_COLUMNS),
-            "scope": "idle",
-            "domain": d.domain,
-            "time_s": d.idle_s,
-            **_energy(d.idle, d.idle_s),
-        }
+        without = {**dict.fromkeys(KERNEL_COLUMNS), "domain": d.domain}
+        # Gaps belong to the region that was open on the host meanwhile.
+        for gap in d.idle_in or (IdleIn((), d.idle_s, d.idle.joules),):
+            share = gap.time_s / d.idle_s if d.idle_s > 0 else 0.0
+            energy = replace(d.idle, joules=gap.energy_j, std_j=share * d.idle.std_j)
+            yield {
+                **without,
+                "scope": "idle",
+                "region": "/".join(gap.region),
+                "time_s": gap.time_s,
+                **_energy(energy, gap.time_s),
+            }
+        if d.unattributed_j:
+            energy = replace(d.idle, joules=d.unattributed_j, std_j=abs(d.unattributed_j))
+            yield {**without, "scope": "unattributed", "time_s": 0.0, **_energy(energy, 0.0)}
 
 
 def shape(kernel: Kernel) -> dict[str, str]:

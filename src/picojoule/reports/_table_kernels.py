@@ -38,7 +38,8 @@ def block(
         "-FLOP/J", "-Calls", "How", "-FLOP/s", "-Power", "-Time", "Energy", "-Region", "-Of busy",
     )  # fmt: skip
     rates = _kernels.known_rates(found)
-    lines = lay_out(columns, [_cells(row, busy, rates) for row in found], yields, screen)
+    shown = [*found, *_kernels.time_without(table)]
+    lines = lay_out(columns, [_cells(row, busy, rates) for row in shown], yields, screen)
 
     def say(text: str) -> None:
         lines.extend(screen(line, "dim") for line in screen.prose(text, hang="  "))
@@ -49,6 +50,8 @@ def block(
         say("of busy: kernels ran at once, so that together they are more than 100 %")
     for device in table.devices:
         say(_kernels.device(device))
+    for words in _kernels.told_apart(table):
+        say(words)
     for domain in _kernels.unmetered(table):
         say(f"{domain}: no meter covered it; joules and busy time are unknown")
     if not profile.flops and (words := _kernels.coverage(table)):
@@ -62,11 +65,11 @@ def _cells(row: _kernels.Row, busy: float, rates: bool) -> tuple[Cell, ...]:
     kernel = row.kernel
     how = _kernels.how(kernel)
     return (
-        Cell(row.name, "dim" if row.folded else ""),
+        Cell(row.name, "dim" if row.folded or kernel.kind == "idle" else ""),
         Cell(row.region, "dim"),
-        Cell(units.count(kernel.calls)),
+        Cell(units.count(kernel.calls) if kernel.kind != "idle" else ""),
         Cell(units.seconds(kernel.time_s)),
-        Cell(_kernels.share_of_busy(kernel, busy) if busy > 0 else ""),
+        Cell(_kernels.share_of_busy(kernel, busy) if busy > 0 and kernel.kind != "idle" else ""),
         Cell(units.energy(kernel.energy), short=units.energy(kernel.energy, doubt=False)),
         Cell(units.power_of(kernel.energy, kernel.powered_s)),
         # Where no FLOP are known at all, the line about coverage says so, not two columns.

@@ -115,7 +115,7 @@ def _kernel(kernel: Kernel) -> dict[str, Any]:
         *("name", "short_name", "kind", "region", "domain", "stream", "grid", "block"),
         *("calls", "time_s", "least_s", "most_s", "watts"),
         *("flops", "executed_flops", "bytes", "flops_source", "flops_type", "op"),
-        *("captured", "unmatched"),
+        *("captured", "unmatched", "identified", "group"),
     )
     return {**{name: getattr(kernel, name) for name in fields}, "energy": estimate(kernel.energy)}
 
@@ -128,6 +128,16 @@ def _device(device: Device) -> dict[str, Any]:
         "busy": estimate(device.busy),
         "idle": estimate(device.idle),
         "spread": device.spread,
+        "groups": {name: estimate(e) for name, e in device.groups.items()},
+        "idle_in": [
+            {"region": gap.region, "time_s": gap.time_s, "energy_j": gap.energy_j}
+            for gap in device.idle_in
+        ],
+        "unattributed_j": device.unattributed_j,
+        "residual_j": device.residual_j,
+        "edge_std_ns": device.edge_std_ns,
+        "drift": device.drift,
+        "outliers": device.outliers,
     }
 
 
