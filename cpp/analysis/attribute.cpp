@@ -164,9 +164,9 @@ Normal Solver::normal(const Tridiagonal& noise, bool with_matrix) const {
     // Each thread whitens all rows (cheap) and adds up its own rows of the matrix: no sum depends
     // on how many threads there are.
     const auto part = [&](std::size_t me) {
-        std::vector<double> batch(kBatch * w, 0.0), u(w, 0.0), c(w, 0.0);
+        Panels batch(kBatch, w);
+        std::vector<double> u(w, 0.0), c(w, 0.0);
         double y = 0.0, yy = 0.0;
-        std::size_t count = 0;
         for (std::size_t k = 0; k < n_; ++k) {
             const double link = noise.link(k);
             if (link == 0.0) {
@@ -178,16 +178,15 @@ Normal Solver::normal(const Tridiagonal& noise, bool with_matrix) const {
             drift_.add(k, u.data() + p_);
             y = in_.value[k] - link * y;
             const double weight = noise.weight(k);
-            const double root = std::sqrt(weight);
-            double* row = batch.data() + count * w;
-            for (std::size_t i = 0; i < w; ++i) row[i] = u[i] * root;
             if (me == 0) {
                 for (std::size_t i = 0; i < w; ++i) c[i] += u[i] * y * weight;
                 yy += y * y * weight;
             }
-            if (++count == kBatch || k + 1 == n_) {
-                if (with_matrix) add_outer(out.a, batch.data(), count, me, parts);
-                count = 0;
+            if (!with_matrix) continue;
+            batch.add(u.data(), std::sqrt(weight));
+            if (batch.full() || k + 1 == n_) {
+                add_outer(out.a, batch, me, parts);
+                batch.clear();
             }
         }
         if (me == 0) {

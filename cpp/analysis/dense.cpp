@@ -8,54 +8,68 @@ namespace picojoule {
 namespace {
 
 constexpr std::size_t kTile = 4;
+constexpr std::size_t kWide = Panels::kWide;
 constexpr std::size_t kBlock = 64;
-using Pair = double __attribute__((vector_size(16), aligned(8)));
+using Quad = double __attribute__((vector_size(32), aligned(8)));
 
-// 4 x 4 of sum += u_i' u_j over a batch, kept in registers.
-void tile(double* sum, std::size_t stride, const double* u_i, const double* u_j, std::size_t width,
-          std::size_t count) {
-    Pair s[kTile][2] = {};
+// 4 x 8 of u_i' u_j over a batch, kept in registers. Each element is a sum of its own in the order
+// of the rows, so that the bytes do not depend on the width of the machine's registers (which is
+// why this layer is compiled without fused multiplications).
+[[gnu::always_inline]] inline void multiply(double* out, const double* u_i, const double* u_j,
+                                            std::size_t count) {
+    Quad s[kTile][2] = {};
     for (std::size_t r = 0; r < count; ++r) {
-        const double* a = u_i + r * width;
-        const auto* b = reinterpret_cast<const Pair*>(u_j + r * width);
-        const Pair b0 = b[0];
-        const Pair b1 = b[1];
+        const double* a = u_i + r * kWide;
+        const auto* b = reinterpret_cast<const Quad*>(u_j + r * kWide);
+        const Quad b0 = b[0];
+        const Quad b1 = b[1];
         for (std::size_t i = 0; i < kTile; ++i) {
-            const Pair v = {a[i], a[i]};
-            s[i][0] += v * b0;
-            s[i][1] += v * b1;
+            s[i][0] += a[i] * b0;
+            s[i][1] += a[i] * b1;
         }
     }
     for (std::size_t i = 0; i < kTile; ++i) {
-        for (std::size_t j = 0; j < 2; ++j) {
-            sum[i * stride + 2 * j] += s[i][j][0];
-            sum[i * stride + 2 * j + 1] += s[i][j][1];
-        }
+        for (std::size_t j = 0; j < kWide; ++j) out[i * kWide + j] = s[i][j / 4][j % 4];
     }
+}
+
+using Tile = void (*)(double*, const double*, const double*, std::size_t);
+
+void tile(double* out, const double* u_i, const double* u_j, std::size_t count) {
+    multiply(out, u_i, u_j, count);
+}
+
+#ifdef __x86_64__
+__attribute__((target("avx2"))) void tile_avx2(double* out, const double* u_i, const double* u_j,
+                                               std::size_t count) {
+    multiply(out, u_i, u_j, count);
+}
+#endif
+
+Tile best_tile() {
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx2") != 0) return tile_avx2;
+#endif
+    return tile;
 }
 
 }  // namespace
 
-void add_outer(Matrix& sum, const double* batch, std::size_t count, std::size_t part,
-               std::size_t parts) {
+void add_outer(Matrix& sum, const Panels& batch, std::size_t part, std::size_t parts) {
     const std::size_t width = sum.cols();
-    const std::size_t whole = width / kTile * kTile;
+    const Tile product = best_tile();
+    double out[kTile * kWide];
     std::size_t block = 0;
     for (std::size_t i0 = 0; i0 < width; i0 += kBlock, ++block) {
         if (block % parts != part) continue;
-        const std::size_t i1 = std::min(width, i0 + kBlock);
-        const std::size_t i_whole = std::min(i1, whole);
-        for (std::size_t i = i0; i < i_whole; i += kTile) {
-            for (std::size_t j = 0; j <= i; j += kTile) {
-                tile(sum.row(i) + j, width, batch + i, batch + j, width, count);
-            }
-        }
-        for (std::size_t i = std::max(i0, whole); i < i1; ++i) {  // the last rows, one by one
-            double* out = sum.row(i);
-            for (std::size_t r = 0; r < count; ++r) {
-                const double* u = batch + r * width;
-                const double v = u[i];
-                for (std::size_t j = 0; j <= i; ++j) out[j] += v * u[j];
+        for (std::size_t i = i0; i < std::min(width, i0 + kBlock); i += kTile) {
+            for (std::size_t j = 0; j <= i; j += kWide) {
+                product(out, batch.column(i), batch.column(j), batch.rows());
+                for (std::size_t q = i; q < std::min(width, i + kTile); ++q) {
+                    const double* from = out + (q - i) * kWide;
+                    double* to = sum.row(q) + j;
+                    for (std::size_t c = 0; c < std::min(kWide, q + 1 - j); ++c) to[c] += from[c];
+                }
             }
         }
     }

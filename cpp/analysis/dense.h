@@ -27,10 +27,37 @@ class Matrix {
     std::vector<double> data_;
 };
 
-// The lower triangle of sum += u u' w for a batch of rows (`count` x sum.cols()); only block rows
-// whose number is `part` modulo `parts`, so that threads share the work without sharing a sum.
-void add_outer(Matrix& sum, const double* batch, std::size_t count, std::size_t part,
-               std::size_t parts);
+// A batch of rows, kept in panels of a few columns: how products of columns are read fastest.
+class Panels {
+  public:
+    static constexpr std::size_t kWide = 8;
+    Panels(std::size_t most_rows, std::size_t width)
+        : most_(most_rows),
+          width_(width),
+          data_((width + kWide - 1) / kWide * kWide * most_rows, 0.0) {}
+    void add(const double* row, double factor) {
+        double* out = data_.data() + rows_ * kWide;
+        for (std::size_t i = 0; i < width_; ++i) {
+            out[i / kWide * kWide * most_ + i % kWide] = row[i] * factor;
+        }
+        ++rows_;
+    }
+    [[nodiscard]] bool full() const { return rows_ == most_; }
+    void clear() { rows_ = 0; }
+    [[nodiscard]] std::size_t rows() const { return rows_; }
+    // Where column i begins; its rows are kWide apart.
+    [[nodiscard]] const double* column(std::size_t i) const {
+        return data_.data() + i / kWide * kWide * most_ + i % kWide;
+    }
+
+  private:
+    std::size_t most_, width_, rows_{};
+    std::vector<double> data_;
+};
+
+// The lower triangle of sum += u u' over a batch of rows u; only block rows whose number is `part`
+// modulo `parts`, so that threads share the work without sharing a sum.
+void add_outer(Matrix& sum, const Panels& batch, std::size_t part, std::size_t parts);
 
 // Lower Cholesky factor in place of the lower triangle of `a`. False if not positive definite.
 bool cholesky(Matrix& a);
