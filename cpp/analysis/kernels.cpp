@@ -6,7 +6,7 @@
 #include <map>
 #include <tuple>
 
-#include "analysis/attribute.h"
+#include "analysis/windows.h"
 
 namespace picojoule {
 namespace {
@@ -14,10 +14,6 @@ namespace {
 // Spread of the power of kernels that share a tick: even spreading by time was off by 48 to 54 % a
 // kernel in published simulations of such mixes.
 constexpr double kContrast = 0.5;
-// Noise of a power gauge's readings: 0.26 to 0.63 W were found on five boards (fits to the data of
-// Yang, Adamek, Armour, SC'24, Zenodo 10.5281/zenodo.13313030).
-constexpr double kGaugeNoiseW = 0.5;
-
 using CellKey = std::tuple<std::uint32_t, std::uint32_t, std::uint32_t>;
 
 CellKey key_of(const Record& r) {
@@ -33,42 +29,6 @@ bool on_device(const Trace& trace, std::uint32_t track, const Channel& channel) 
 // with thousands of launch shapes stays solvable.
 constexpr std::size_t kMostClasses = 512;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
-struct Windows {
-    std::vector<std::int64_t> begin_ns, end_ns;
-    std::vector<double> value, edge_std_ns, value_std;
-    std::vector<std::uint8_t> shared;
-};
-
-// The meter's readings as windows, ns after the profile's begin.
-Windows windows_of(const Channel& channel, const Timeline& line, double span_ns) {
-    Windows out;
-    const bool gauge = channel.quantity == Quantity::power && channel.window_ns > 0;
-    for (std::size_t k = 1; k < line.size(); ++k) {
-        if (line.broken[k] || line.time_ns[k] <= 0.0 || line.time_ns[k - 1] >= span_ns) continue;
-        const double dt = line.time_ns[k] - line.time_ns[k - 1];
-        double joules = line.joules[k] - line.joules[k - 1];
-        double noise = std::hypot(line.noise_j[k], line.quantum_j * 0.41);
-        double from = line.time_ns[k - 1];
-        if (gauge) {  // what a gauge says is of its own window, whatever the time between readings
-            const double window = static_cast<double>(channel.window_ns);
-            joules *= window / dt;
-            noise = 1e-9 * window * kGaugeNoiseW;
-            from = line.time_ns[k] - window;
-        }
-        const auto begin = static_cast<std::int64_t>(std::llround(from));
-        const auto end = static_cast<std::int64_t>(std::llround(line.time_ns[k]));
-        if (end <= begin) continue;
-        if (!out.end_ns.empty()) out.shared.push_back(!gauge && out.end_ns.back() == begin ? 1 : 0);
-        out.begin_ns.push_back(begin);
-        out.end_ns.push_back(end);
-        out.value.push_back(joules);
-        out.edge_std_ns.push_back(std::max(1.0, line.time_std_ns[k]));
-        out.value_std.push_back(noise);
-    }
-    if (!out.end_ns.empty()) out.shared.push_back(0);
-    return out;
-}
 
 // Time up to an instant in which nothing ran on the device.
 class IdleTime {
@@ -214,8 +174,7 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
         solved_as[by_time[i]] = static_cast<std::int32_t>(i);
     const std::size_t outside = own_class + (has_rest ? 1 : 0);
 
-    std::vector<std::int64_t> from, to;
-    std::vector<std::int32_t> cls;
+    Activity activity;
     IdleTime idle;
     double busy_until = 0.0;
     double idle_ns = 0.0;
@@ -234,9 +193,9 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
         if (end <= begin || cell == place.end()) continue;
         out.inside_s[cell->second] += (end - begin) * 1e-9;
         run_until(begin, end);
-        from.push_back(static_cast<std::int64_t>(begin));
-        to.push_back(static_cast<std::int64_t>(end));
-        cls.push_back(solved_as[r.d]);
+        activity.from.push_back(static_cast<std::int64_t>(begin));
+        activity.to.push_back(static_cast<std::int64_t>(end));
+        activity.cls.push_back(solved_as[r.d]);
     }
     run_until(span_ns, span_ns);
     out.idle_s = idle_ns * 1e-9;
@@ -247,37 +206,16 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
         return out;
     }
 
-    // What ran before and after is not known: a class of its own, so that readings which reach
-    // beyond the profile's edges can be used.
-    const Windows windows = windows_of(c, curve.timeline(), span_ns);
-    constexpr auto kLong = static_cast<std::int64_t>(1e15);
-    const auto end_ns = static_cast<std::int64_t>(span_ns);
-    from.insert(from.begin(), -kLong);
-    to.insert(to.begin(), 0);
-    cls.insert(cls.begin(), static_cast<std::int32_t>(outside));
-    from.push_back(end_ns);
-    to.push_back(end_ns + kLong);
-    cls.push_back(static_cast<std::int32_t>(outside));
-
-    std::vector<double> prior_rate(outside + 1, kNaN), prior_cv(outside + 1, 1.0);
-    for (std::size_t i = 0; i < own_class && !priors.watts.empty(); ++i) {
-        prior_rate[i] = priors.watts[by_time[i]];
-        prior_cv[i] = priors.cv[by_time[i]];
+    activity.n_classes = outside;
+    if (!priors.watts.empty()) {
+        activity.prior_rate.assign(outside, kNaN);
+        activity.prior_cv.assign(outside, 1.0);
+        for (std::size_t i = 0; i < own_class; ++i) {
+            activity.prior_rate[i] = priors.watts[by_time[i]];
+            activity.prior_cv[i] = priors.cv[by_time[i]];
+        }
     }
-    AttributeInput in;
-    in.begin_ns = windows.begin_ns;
-    in.end_ns = windows.end_ns;
-    in.value = windows.value;
-    in.edge_std_ns = windows.edge_std_ns;
-    in.value_std = windows.value_std;
-    in.shared = windows.shared;
-    in.spans = {from, to, cls};
-    in.n_classes = outside + 1;
-    in.prior_rate = prior_rate;
-    in.prior_cv = prior_cv;
-    in.total = AttributeInput::Total{0, end_ns, whole.joules};
-    in.gain_std = c.gain_std;
-    const Attributed found = attribute(in);
+    const Attributed found = solve_profile(c, curve, whole, span_ns, std::move(activity));
 
     const double relative = whole.joules > 0.0 ? whole.std_j / whole.joules : 0.0;
     std::vector<int> group_of(outside + 1, -1);

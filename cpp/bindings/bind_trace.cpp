@@ -11,6 +11,7 @@
 
 #include "analysis/energy.h"
 #include "analysis/kernels.h"
+#include "analysis/region_energy.h"
 #include "bindings/bind.h"
 #include "model/journal.h"
 #include "model/trace.h"
@@ -74,7 +75,7 @@ struct ChannelAnalysis {
     EnergyOf total;
     Timeline line;
     std::vector<double> joules, std_j;  // by path
-    std::vector<std::uint8_t> resolved;
+    std::vector<std::uint8_t> resolved, solved, identified;
 };
 
 struct Analysis {
@@ -93,11 +94,12 @@ Analysis analyse(const Trace& trace, const KernelPriors& priors) {
         ChannelAnalysis a;
         a.line = curve.timeline();
         a.total = curve.between(0.0, span);
-        for (const PathUse& use : out.use) {
-            const EnergyOf e = energy_of(curve, use);
-            a.joules.push_back(e.joules);
-            a.std_j.push_back(e.std_j);
-            a.resolved.push_back(e.resolved ? 1 : 0);
+        for (const RegionEnergy& r : region_energies(trace, c, curve, a.total, out.use)) {
+            a.joules.push_back(r.energy.joules);
+            a.std_j.push_back(r.energy.std_j);
+            a.resolved.push_back(r.energy.resolved ? 1 : 0);
+            a.solved.push_back(r.solved ? 1 : 0);
+            a.identified.push_back(r.identified ? 1 : 0);
         }
         if (runs_kernels(trace, c)) {
             out.devices.push_back(device_use(trace, c, curve, out.use, priors));
@@ -130,7 +132,8 @@ py::dict to_python(const Analysis& analysis) {
             "broken"_a =
                 array_of(std::vector<std::uint8_t>(c.line.broken.begin(), c.line.broken.end())),
             "region_joules"_a = array_of(c.joules), "region_std_j"_a = array_of(c.std_j),
-            "region_resolved"_a = array_of(c.resolved)));
+            "region_resolved"_a = array_of(c.resolved), "region_solved"_a = array_of(c.solved),
+            "region_identified"_a = array_of(c.identified)));
     }
     py::list devices;
     for (const DeviceUse& d : analysis.devices) {

@@ -39,7 +39,7 @@ def build(trace: _core.Trace) -> Profile:
     for domain, channel in chosen.items():
         result = found["channels"][channel.index]
         energy[domain] = _estimate(
-            channel, result["joules"], result["std_j"], bool(result["resolved"]), duration_s
+            channel, result["joules"], result["std_j"], bool(result["resolved"])
         )
         missing_s = result["uncovered_s"]
         if missing_s > _TOLERATED * duration_s and not math.isnan(result["joules"]):
@@ -157,7 +157,12 @@ def _sum(energy: Mapping[str, Estimate], counted: tuple[str, ...]) -> Estimate:
 
 
 def _estimate(
-    channel: Channel, joules: float, std_j: float, resolved: bool, duration_s: float
+    channel: Channel,
+    joules: float,
+    std_j: float,
+    resolved: bool,
+    solved: bool = False,
+    identified: bool = False,
 ) -> Estimate:
     if math.isnan(joules):
         return UNKNOWN
@@ -170,16 +175,20 @@ def _estimate(
     provenance = channel.provenance
     if channel.quantity == "power" and provenance == "measured":
         provenance = "modelled"  # watts are measured; that they hold between readings is a model
-    if not resolved:
-        if provenance == "measured":
-            provenance = "modelled"
+    if not resolved and provenance == "measured":
+        provenance = "modelled"
+    if not resolved and solved:
+        basis += "; shorter than the meter can see: a rate solved from readings and region times"
+        if not identified:
+            basis += ", which do not tell it apart from others"
+    elif not resolved:
         basis += "; shorter than the meter can see: a share by time of the ticks it lies in"
     return Estimate(
         joules=joules,
         std_j=std_j,
         provenance=provenance,
         gain_std=channel.gain_std,
-        resolved=resolved,
+        resolved=resolved or (solved and identified),
         basis=basis,
     )
 
@@ -214,7 +223,8 @@ def _regions(
                 float(found["channels"][c.index]["region_joules"][i]),
                 float(found["channels"][c.index]["region_std_j"][i]),
                 bool(found["channels"][c.index]["region_resolved"][i]),
-                float(time_ns[i]) * 1e-9,
+                bool(found["channels"][c.index]["region_solved"][i]),
+                bool(found["channels"][c.index]["region_identified"][i]),
             )
             for domain, c in chosen.items()
         }

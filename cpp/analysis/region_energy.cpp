@@ -1,0 +1,181 @@
+#include "analysis/region_energy.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <numeric>
+
+#include "analysis/windows.h"
+
+namespace picojoule {
+namespace {
+
+// Regions that are solved for one by one; those with less time of their own are one class.
+constexpr std::size_t kMostClasses = 256;
+// Fewer readings than this say less than shares by time.
+constexpr std::size_t kFewest = 12;
+// A determined region's energy is known at least this well.
+constexpr double kKnown = 0.1;
+
+// When each path was open without an inner one. Where only sums are known, they are spread evenly
+// over the readings that they may lie in, and inside a reading one after the other.
+class OwnTime {
+  public:
+    OwnTime(const Trace& trace, const std::vector<PathUse>& use, const Timeline& line)
+        : trace_(trace), use_(use), line_(line) {}
+
+    // The sink gets (path, from, to) in order of `from`, in ns.
+    template <class Sink>
+    void each(Sink&& sink) const {
+        struct Edge {
+            double at;
+            std::uint32_t path;
+            double change;
+        };
+        std::vector<Edge> edges;
+        for (std::uint32_t p = 1; p < use_.size(); ++p) {
+            for (const PathUse::Stretch& s : use_[p].stretches) {
+                edges.push_back({s.from_ns, p, s.density});
+                edges.push_back({s.to_ns, p, -s.density});
+            }
+        }
+        for (const double at : line_.time_ns) edges.push_back({at, 0, 0.0});
+        std::stable_sort(edges.begin(), edges.end(),
+                         [](const Edge& a, const Edge& b) { return a.at < b.at; });
+        std::vector<double> density(use_.size(), 0.0), inner(use_.size(), 0.0);
+        std::vector<std::uint32_t> open;  // paths whose density is not 0, ascending
+        struct Piece {
+            double from, to;
+            std::uint32_t path;
+        };
+        std::vector<Piece> pieces;
+        std::size_t i = 0;
+        while (i < edges.size()) {
+            const double at = edges[i].at;
+            for (; i < edges.size() && edges[i].at <= at; ++i) {
+                const Edge& e = edges[i];
+                if (e.path == 0) continue;  // a reading's edge
+                const bool was = density[e.path] > kNothing;
+                density[e.path] += e.change;
+                const bool is = density[e.path] > kNothing;
+                if (was == is) continue;
+                const auto place = std::lower_bound(open.begin(), open.end(), e.path);
+                if (is) {
+                    open.insert(place, e.path);
+                } else {
+                    open.erase(place);
+                    density[e.path] = 0.0;
+                }
+            }
+            if (i == edges.size() || open.empty()) continue;
+            const double length = edges[i].at - at;
+            if (length <= 0.0) continue;
+            for (const auto p : open) inner[trace_.paths[p].parent] += density[p];
+            // What does not fit one after the other ran at once, in other threads.
+            double place = 0.0;
+            pieces.clear();
+            for (const auto p : open) {
+                double own = std::clamp(density[p] - inner[p], 0.0, 1.0) * length;
+                while (own > kNothing * length) {
+                    const double here = std::min(own, length - place);
+                    pieces.push_back({at + place, at + place + here, p});
+                    own -= here;
+                    place += here;
+                    if (place >= length * (1.0 - 1e-12)) place = 0.0;
+                }
+            }
+            for (const auto p : open) inner[trace_.paths[p].parent] = 0.0;
+            std::stable_sort(pieces.begin(), pieces.end(),
+                             [](const Piece& a, const Piece& b) { return a.from < b.from; });
+            for (const Piece& p : pieces) sink(p.path, p.from, p.to);
+        }
+    }
+
+  private:
+    static constexpr double kNothing = 1e-9;
+    const Trace& trace_;
+    const std::vector<PathUse>& use_;
+    const Timeline& line_;
+};
+
+}  // namespace
+
+std::vector<RegionEnergy> region_energies(const Trace& trace, std::size_t channel,
+                                          const EnergyCurve& curve, const EnergyOf& whole,
+                                          const std::vector<PathUse>& use) {
+    std::vector<RegionEnergy> out(use.size());
+    bool blurred = false;
+    for (std::size_t p = 0; p < use.size(); ++p) {
+        out[p].energy = energy_of(curve, use[p]);
+        blurred |= !use[p].stretches.empty() && !out[p].energy.resolved &&
+                   !std::isnan(out[p].energy.joules);
+    }
+    const double span_ns = static_cast<double>(trace.end_ns - trace.begin_ns);
+    if (!blurred || std::isnan(whole.joules) || curve.timeline().size() < kFewest) return out;
+
+    const OwnTime own(trace, use, curve.timeline());
+    std::vector<double> own_ns(use.size(), 0.0);
+    own.each([&](std::uint32_t path, double from, double to) { own_ns[path] += to - from; });
+    std::vector<std::uint32_t> by_time;
+    for (std::uint32_t p = 1; p < use.size(); ++p) {
+        if (own_ns[p] > 0.0) by_time.push_back(p);
+    }
+    std::stable_sort(by_time.begin(), by_time.end(),
+                     [&](std::uint32_t a, std::uint32_t b) { return own_ns[a] > own_ns[b]; });
+    const std::size_t alone = std::min(by_time.size(), kMostClasses);
+    std::vector<std::int32_t> solved_as(use.size(), -1);
+    for (std::size_t i = 0; i < by_time.size(); ++i) {
+        solved_as[by_time[i]] = static_cast<std::int32_t>(std::min(i, alone));
+    }
+    Activity activity;
+    activity.n_classes = alone + (by_time.size() > alone ? 1 : 0);
+    own.each([&](std::uint32_t path, double from, double to) {
+        const auto a = static_cast<std::int64_t>(std::llround(std::clamp(from, 0.0, span_ns)));
+        const auto b = static_cast<std::int64_t>(std::llround(std::clamp(to, 0.0, span_ns)));
+        if (b <= a) return;
+        const std::int32_t cls = solved_as[path];
+        if (!activity.to.empty() && activity.cls.back() == cls && activity.to.back() == a) {
+            activity.to.back() = b;
+            return;
+        }
+        activity.from.push_back(a);
+        activity.to.push_back(b);
+        activity.cls.push_back(cls);
+    });
+    const std::size_t k = activity.n_classes;
+    const Attributed found =
+        solve_profile(trace.channels[channel], curve, whole, span_ns, std::move(activity));
+    const double relative = whole.joules > 0.0 ? whole.std_j / whole.joules : 0.0;
+
+    // Shares of the classes in each path, inner ones included: a path's number is above its
+    // parent's.
+    std::vector<std::vector<std::pair<std::uint32_t, double>>> in(use.size());
+    for (std::size_t p = use.size(); p-- > 1;) {
+        if (solved_as[p] >= 0) {
+            const auto c = static_cast<std::uint32_t>(solved_as[p]);
+            const double time_ns = found.time_s[c] * 1e9;
+            in[p].emplace_back(c, c < alone ? 1.0 : time_ns > 0.0 ? own_ns[p] / time_ns : 0.0);
+        }
+        const std::size_t parent = trace.paths[p].parent;
+        if (parent != 0) in[parent].insert(in[parent].end(), in[p].begin(), in[p].end());
+    }
+    for (std::size_t p = 1; p < use.size(); ++p) {
+        if (use[p].stretches.empty()) continue;
+        double joules = 0.0, variance = 0.0;
+        bool identified = true;
+        for (const auto& [a, share] : in[p]) {
+            joules += share * found.energy[a];
+            for (const auto& [b, other] : in[p]) variance += share * other * found.cov(a, b);
+            identified &= a < alone && a < k && found.identified[a] != 0;
+        }
+        EnergyOf& e = out[p].energy;
+        e.joules = joules;
+        e.std_j = std::hypot(std::sqrt(std::max(0.0, variance)), relative * joules);
+        out[p].solved = true;
+        // A sum may be known where its parts are not.
+        out[p].identified = identified || e.std_j < kKnown * joules;
+    }
+    return out;
+}
+
+}  // namespace picojoule

@@ -1,0 +1,24 @@
+// The energy of every region from one channel: solved where regions share the meter's ticks, read
+// off the meter where they do not.
+#pragma once
+
+#include <vector>
+
+#include "analysis/energy.h"
+#include "model/trace.h"
+
+namespace picojoule {
+
+struct RegionEnergy {
+    EnergyOf energy;
+    bool solved{};      // its own share of shared ticks was solved for, not taken by time
+    bool identified{};  // the readings themselves determine it
+};
+
+// By path, inner regions included. `whole`: of the profile. Regions at rest, and time outside of
+// all of them, add up with what these have to `whole` where it was solved.
+std::vector<RegionEnergy> region_energies(const Trace& trace, std::size_t channel,
+                                          const EnergyCurve& curve, const EnergyOf& whole,
+                                          const std::vector<PathUse>& use);
+
+}  // namespace picojoule

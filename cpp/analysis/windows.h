@@ -1,0 +1,36 @@
+// A meter's readings inside a profile, as the estimator takes them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "analysis/attribute.h"
+#include "analysis/energy.h"
+#include "analysis/timeline.h"
+#include "model/channel.h"
+
+namespace picojoule {
+
+// Times in ns after the profile's begin.
+struct Windows {
+    std::vector<std::int64_t> begin_ns, end_ns;
+    std::vector<double> value, edge_std_ns, value_std;
+    std::vector<std::uint8_t> shared;
+};
+
+Windows windows_of(const Channel& channel, const Timeline& line, double span_ns);
+
+// What ran in the profile, by class. Spans before and after are not known and must not be told.
+struct Activity {
+    std::vector<std::int64_t> from, to;
+    std::vector<std::int32_t> cls;
+    std::size_t n_classes{};
+    std::vector<double> prior_rate, prior_cv;  // (n_classes,) or empty
+};
+
+// The joules of each class in the profile [0, span_ns), such that all parts add up to `whole`.
+// The classes are those of `activity` and one more: what ran before and after.
+Attributed solve_profile(const Channel& channel, const EnergyCurve& curve, const EnergyOf& whole,
+                         double span_ns, Activity activity);
+
+}  // namespace picojoule
