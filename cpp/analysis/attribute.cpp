@@ -111,6 +111,7 @@ class Solver {
     void look_for_drift();
     void set_outliers_aside();
     void credit_deviations(std::vector<double>& e, Matrix& cov) const;
+    [[nodiscard]] std::vector<std::uint8_t> rest_on_priors(const Matrix& v) const;
     [[nodiscard]] Attributed account();
 
     const AttributeInput& in_;
@@ -433,6 +434,33 @@ void Solver::credit_deviations(std::vector<double>& e, Matrix& cov) const {
     }
 }
 
+// Which rates are known because of what was told of them, whatever the readings say: those whose
+// doubt grows with that of the priors.
+std::vector<std::uint8_t> Solver::rest_on_priors(const Matrix& v) const {
+    std::vector<std::uint8_t> out(k_, 0);
+    if (std::none_of(in_.prior_rate.begin(), in_.prior_rate.end(),
+                     [](double r) { return !std::isnan(r); })) {
+        return out;
+    }
+    const std::size_t w = width();
+    Matrix told(w, w);
+    prior().add_to(told);
+    Matrix h(w, w);
+    constexpr double kWeaker = 3.0;
+    for (std::size_t i = 0; i < w; ++i) {
+        for (std::size_t j = 0; j <= i; ++j) {
+            double sum = 0.0;
+            for (std::size_t q = 0; q <= j; ++q) sum += factor_(i, q) * factor_(j, q);
+            const bool held = i != j && (free_[i] == 0 || free_[j] == 0);
+            h(i, j) = held ? 0.0 : sum - (1.0 - 1.0 / (kWeaker * kWeaker)) * told(i, j);
+        }
+    }
+    if (!cholesky(h)) return out;
+    const Matrix wide = inverse(h);
+    for (std::size_t j = 0; j < k_; ++j) out[j] = wide(j, j) > kWeaker * v(j, j) ? 1 : 0;
+    return out;
+}
+
 Attributed Solver::account() {
     Attributed out;
     const std::size_t w = width();
@@ -572,7 +600,7 @@ Attributed Solver::account() {
     for (std::size_t k = 0; k < n_; ++k) edge += eq_.end_std_ns(k) / static_cast<double>(n_);
     hyper_.edge_std_ns = (eq_.has_std() ? edge : kUnknownEdgeNs) * std::sqrt(hyper_.edge_scale);
     out.hyper = hyper_;
-    find_groups(out.energy, out.cov, prior_std, out);
+    find_groups(out.energy, out.cov, prior_std, rest_on_priors(v), out);
     return out;
 }
 

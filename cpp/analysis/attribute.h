@@ -75,8 +75,10 @@ struct Attributed {
 Attributed attribute(const AttributeInput& input);
 
 // Classes of which only the sum is known, and which classes the readings themselves determine.
-// `energy`, `cov`: posterior; `prior_std`: of each energy before the readings.
+// `energy`, `cov`: posterior; `prior_std`: of each energy before the readings; `told`: known by
+// priors alone.
 void find_groups(const std::vector<double>& energy, const Matrix& cov,
-                 const std::vector<double>& prior_std, Attributed& out);
+                 const std::vector<double>& prior_std, const std::vector<std::uint8_t>& told,
+                 Attributed& out);
 
 }  // namespace picojoule

@@ -18,7 +18,8 @@ constexpr double kBetter = 0.5;
 }  // namespace
 
 void find_groups(const std::vector<double>& energy, const Matrix& cov,
-                 const std::vector<double>& prior_std, Attributed& out) {
+                 const std::vector<double>& prior_std, const std::vector<std::uint8_t>& told,
+                 Attributed& out) {
     const std::size_t n = energy.size();
     out.identified.assign(n, 1);
     struct Part {
@@ -31,7 +32,7 @@ void find_groups(const std::vector<double>& energy, const Matrix& cov,
         // What did not run, or where nothing looked, has no energy, and no rate that was measured.
         const bool ran = prior_std[j] > 0.0;
         const bool known = ran && energy[j] > 0.0 && std <= kWell * energy[j];
-        if (known || (ran && std <= kLeft * prior_std[j])) continue;
+        if (told[j] == 0 && (known || (ran && std <= kLeft * prior_std[j]))) continue;
         out.identified[j] = 0;
         if (std > 0.0) parts.push_back({{j}, std * std});
     }

@@ -20,6 +20,7 @@ from picojoule.results import (
 
 if TYPE_CHECKING:
     from picojoule import _core
+    from picojoule.flops.energy_prior import Priors
 from picojoule._build_counters import counter_table
 from picojoule._build_kernels import kernel_table
 from picojoule.flops.work import OP_MARK
@@ -28,9 +29,12 @@ from picojoule.flops.work import OP_MARK
 _TOLERATED = 0.01
 
 
-def build(trace: _core.Trace) -> Profile:
-    """The profile that ``trace`` holds. Pure: the same trace, the same profile."""
-    found = trace.analyse()
+def build(trace: _core.Trace, expected: Priors | None = None) -> Profile:
+    """The profile that ``trace`` holds. Pure: the same trace, the same profile.
+
+    ``expected`` is what its kernels are expected to draw, by their FLOPs and bytes.
+    """
+    found = trace.analyse(expected.watts, expected.cv) if expected else trace.analyse()
     channels = tuple(Channel(index=i, **_known(c)) for i, c in enumerate(trace.channels))
     warnings = list(trace.warnings)
     chosen = _energy_channels(channels)
@@ -71,7 +75,7 @@ def build(trace: _core.Trace) -> Profile:
         counted=counted,
         total=total,
         regions=_regions(trace, found, chosen, counted, paths, shown, around),
-        kernels=kernel_table(trace, found, chosen, paths, own_path),
+        kernels=kernel_table(trace, found, chosen, paths, own_path, expected),
         own_path=own_path,
         counters=counter_table(trace, channels),
         readings=_readings(trace, found, channels),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from picojoule import _core
 from picojoule.flops.work import below
 from picojoule.kernels import Device, IdleIn, Kernel, KernelTable
 from picojoule.results import UNKNOWN, Channel, Estimate
+
+if TYPE_CHECKING:
+    from picojoule.flops.energy_prior import Priors
 
 _REPLAYED, _UNMATCHED = 1, 2
 
@@ -28,6 +31,7 @@ def kernel_table(
     chosen: Mapping[str, Channel],
     paths: tuple[tuple[str, ...], ...],
     own_path: tuple[str, ...] = (),
+    expected: Priors | None = None,
 ) -> KernelTable:
     """What ran on devices in ``trace``, with the energy of each."""
     cells = trace.kernel_cells
@@ -44,7 +48,8 @@ def kernel_table(
         if channel is None:
             continue
         for i, joules, std_j in zip(use["cell"], use["joules"], use["std_j"], strict=True):
-            energies[int(i)] = _estimate(channel, use["spread"], float(joules), float(std_j))
+            watts = expected.watts[int(cells[int(i)]["kernel_class"])] if expected else math.nan
+            energies[int(i)] = _estimate(channel, use["spread"], float(joules), float(std_j), watts)
         inside.update(zip(use["cell"].tolist(), use["inside_s"].tolist(), strict=True))
         for i, group, known in zip(use["cell"], use["group"], use["identified"], strict=True):
             groups[int(i)] = f"{channel.domain}#{int(group) + 1}" if group >= 0 else ""
@@ -122,13 +127,16 @@ def _device(
     )
 
 
-def _estimate(channel: Channel, spread: str, joules: float, std_j: float) -> Estimate:
+def _estimate(
+    channel: Channel, spread: str, joules: float, std_j: float, expected_w: float = math.nan
+) -> Estimate:
     # The device's total may be measured; that it falls to kernels by time is a model of theirs.
     provenance = "estimated" if channel.provenance == "estimated" else "modelled"
+    basis = _BASIS[spread].format(meter=channel.meter)
+    if spread == "timeline" and not math.isnan(expected_w):
+        basis += (
+            f"; {expected_w:.0f} W are expected of its FLOPs and bytes, where readings are silent"
+        )
     return Estimate(
-        joules=joules,
-        std_j=std_j,
-        provenance=provenance,
-        gain_std=channel.gain_std,
-        basis=_BASIS[spread].format(meter=channel.meter),
+        joules=joules, std_j=std_j, provenance=provenance, gain_std=channel.gain_std, basis=basis
     )

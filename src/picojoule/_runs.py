@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from picojoule._counts import CountTable
+    from picojoule.flops.energy_prior import Priors
     from picojoule.results import Profile
 
 _REPLAYED, _UNMATCHED = 1, 2
@@ -25,11 +26,17 @@ def profile_of(trace: _core.Trace, counts: CountTable | None = None) -> Profile:
 
     Pure, as ``_build.build`` is. ``counts`` come on top of what the trace knows of its work.
     """
+    return _profile_with(trace, counts)
+
+
+def _profile_with(
+    trace: _core.Trace, counts: CountTable | None, expected: Priors | None = None
+) -> Profile:
     from picojoule._build import build
     from picojoule.flops.summary import with_flops
     from picojoule.flops.work import from_json
 
-    profile = build(trace)
+    profile = build(trace, expected)
     table = profile.kernels
     if len(trace.kernels) and len(table):
         runs = _runs(trace, table, profile.paths, profile.own_path)
@@ -46,7 +53,15 @@ def profile_of(trace: _core.Trace, counts: CountTable | None = None) -> Profile:
     if said or pm is not None:
         warnings = tuple(dict.fromkeys((*profile.warnings, *said)))
         profile = replace(profile, pm=pm, warnings=warnings)
-    return with_flops(profile, work)
+    profile = with_flops(profile, work)
+    # What kernels cost lets expect what they draw; joules are then solved for once more.
+    if expected is None and work and len(trace.kernels) and len(profile.kernels):
+        from picojoule.flops.energy_prior import priors
+
+        expected = priors(profile, trace.kernel_classes)
+        if expected is not None:
+            return _profile_with(trace, counts, expected)
+    return profile
 
 
 def load(path: str | os.PathLike[str], *, counts: str | os.PathLike[str] | None = None) -> Profile:
