@@ -86,7 +86,8 @@ def kernel_table(
 
 def _estimate(channel: Channel, spread: str, joules: float, std_j: float) -> Estimate:
     # The device's total may be measured; that it falls to kernels by time is a model of theirs.
-    provenance = "estimated" if channel.provenance == "estimated" else "modelled"
+    guess = channel.provenance in ("estimated", "simulated")
+    provenance = channel.provenance if guess else "modelled"
     return Estimate(
         joules=joules,
         std_j=std_j,

@@ -28,10 +28,14 @@ The ``Simulation`` has ``.begin_ns .end_ns .value .edge_std_ns .value_std .conti
 the interval that the readings cover and ``.truth_between(begin_ns, end_ns)`` of any; ``.power(t)``
 and ``.energy(begin, end)``; ``.trace()`` and ``.save("x.pj")`` for ``pj.load``. All times are
 nanoseconds from the begin. Nothing is sampled: truth is exact to rounding.
+
+``pj.profile(sources="simulate:nvml_energy,workload=steps")`` plays a sensor as a live meter, to try
+everything behind a meter on a machine that has none; ``live`` tells its waveforms and its truth.
 """
 
 from picojoule.simulate.curve import Curve
 from picojoule.simulate.faults import Faults
+from picojoule.simulate.live import Live, live
 from picojoule.simulate.load import Drift, Load, Truth, Work
 from picojoule.simulate.polling import LOCKED, Poll
 from picojoule.simulate.sensors import SENSORS, Sensor
@@ -45,6 +49,7 @@ __all__ = [
     "Curve",
     "Drift",
     "Faults",
+    "Live",
     "Load",
     "Poll",
     "Sensor",
@@ -52,5 +57,6 @@ __all__ = [
     "Truth",
     "Work",
     "Workload",
+    "live",
     "run",
 ]

@@ -127,7 +127,7 @@ class Load:
         k = len(work.watts)
         begin = np.clip(work.begin_ns, begin_ns, end_ns).astype(np.float64)
         end = np.clip(work.end_ns, begin_ns, end_ns).astype(np.float64)
-        time_s: Floats = np.bincount(work.span_class, (end - begin) * 1e-9, k)[:k]
+        time_s = np.asarray(np.bincount(work.span_class, (end - begin) * 1e-9, k)[:k], np.float64)
         if self._plain:
             energy = time_s * work.watts
         else:

@@ -52,7 +52,7 @@ def ticks(
     period = sensor.period_s * 1e9 * (1.0 + sensor.skew_ppm * 1e-6)
     phase = rng.uniform(0.0, period) if phase_s is None else phase_s * 1e9
     k = np.arange(np.ceil((first_ns - phase) / period), np.ceil((last_ns - phase) / period))
-    due: Floats = phase + k * period
+    due = np.asarray(phase + k * period, dtype=np.float64)
     at = due
     if sensor.jitter_s:
         at = np.maximum.accumulate(at + rng.normal(0.0, sensor.jitter_s * 1e9, len(at)))

@@ -109,6 +109,12 @@ class Simulation:
             return self.truth_between(0, 0)
         return self.truth_between(int(self.begin_ns.min()), int(self.end_ns.max()))
 
+    @property
+    def gain_std(self) -> float:
+        """Relative uncertainty of the sensor's scale: 0 on an ideal board."""
+        exact = (self.sensor.gain, self.sensor.offset_w) == (1.0, 0.0)
+        return 0.0 if exact else self.sensor.gain_std
+
     def truth_between(self, begin_ns: int, end_ns: int) -> Truth:
         """The truth of any interval."""
         return self.load.truth(begin_ns, end_ns)

@@ -35,11 +35,11 @@ def to_trace(sim: Simulation) -> _core.Trace:
         "provenance": "simulated",
         "in_total": True,
         "latched": True,
-        "update_period_ns": 0,
+        "update_period_ns": round(sim.sensor.period_s * 1e9),
         "window_ns": round(sim.assumed.window_s * 1e9) if watts_now else 0,
         "unit": sim.sensor.quantum,
         "wrap_at": sim.sensor.wrap_at,
-        "gain_std": sim.sensor.gain_std,
+        "gain_std": sim.gain_std,
     }
     streams = int(sim.span_stream.max()) + 1 if len(sim.span_stream) else 0
     empty = np.zeros(0, dtype=_core.record_dtype())
