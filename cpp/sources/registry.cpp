@@ -54,7 +54,7 @@ constexpr SourceFactory kSources[] = {
      SourceFactory::Default::on_request, perf_flops::discover},
     {"replay", "a stored trace, played as if it were live", SourceFactory::Default::on_request,
      replay::discover},
-    {"simulate", "a simulated sensor of a known waveform, played live (nothing is measured)",
+    {"simulate", "a simulated sensor of made-up power, played live: nothing is measured",
      SourceFactory::Default::on_request, simulate::discover},
 };
 }  // namespace

@@ -165,7 +165,7 @@ Discovery discover(const Environment& environment) {
     const bool slow = windowed && spec.window_ns > spec.period_ns;
     channel.field = spec.counter() ? "energy" : slow ? "power_average" : "power_instant";
     channel.device = "simulated " + text("name");
-    channel.note = "simulated: nothing here is measured";
+    channel.note = "made-up power, no meter";
     channel.quantity = spec.counter() ? Quantity::energy : Quantity::power;
     channel.provenance = Provenance::simulated;
     // A sensor this fast is no clock to be learned; its meter would say how fast it is.

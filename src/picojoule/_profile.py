@@ -58,8 +58,8 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         name: what to call it; a named profile also shows as a region in profiles around it.
         sources: names of meters (``["nvml"]``, ``["rapl", "cpu_estimate"]``,
             ``["replay:run.pj"]``, ``["simulate:nvml_energy,workload=steps"]``: see
-            ``picojoule.simulate.live``), or None for all that work here. Where no meter of the CPU's
-            energy works, None includes the labelled estimate from CPU time.
+            ``picojoule.simulate.live``), or None for all that work here. Where no meter of the
+            CPU's energy works, None includes the labelled estimate from CPU time.
         rate_hz: read every meter at this fixed rate, at most 5000. None (the default) follows each
             meter's own clock, which finds its ticks far more exactly at a fraction of the cost.
         output: folder to write the trace to; it must not exist yet.

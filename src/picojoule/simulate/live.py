@@ -115,9 +115,9 @@ def live(source: str) -> Live:
     ``board=typical`` takes gain and offset as the sensor has them, else they are 1 and 0.
 
     >>> from picojoule import simulate
-    >>> meter = simulate.live("simulate:nvml_energy,workload=square,low_w=100,high_w=300,period_s=1")
+    >>> meter = simulate.live("simulate:nvml_energy,watts=100/300,step_s=0.5")
     >>> float(meter.energy(0, 2_500_000_000))
-    550.0
+    450.0
 
     Raises:
         UsageError: something in it does not exist or cannot be.
@@ -138,7 +138,9 @@ def live(source: str) -> Live:
     known = (*_OWN, *WAVEFORMS[shape], *(n for n in _SENSOR if n not in WAVEFORMS[shape]))
     for name in given:
         if name not in known:
-            raise UsageError(f"{source!r}: there is no {name!r} here; there are: {', '.join(known)}")
+            raise UsageError(
+                f"{source!r}: there is no {name!r} here; there are: {', '.join(known)}"
+            )
     board = given.get("board", "ideal")
     if board not in ("ideal", "typical"):
         raise UsageError(f"{source!r}: board must be ideal or typical")

@@ -100,7 +100,9 @@ class Sensor:
     @property
     def duty(self) -> float:
         """The share of time that it sees; nan if its window is not known."""
-        return min(1.0, self.window_s / self.period_s) if self.windowed else 1.0
+        if not self.windowed or self.window_s >= self.period_s:
+            return 1.0
+        return self.window_s / self.period_s
 
     def but(self, **changes: Any) -> Sensor:
         """The same with other numbers: ``SENSORS["blackwell"].but(window_s=0.025)``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -245,7 +244,8 @@ def run(
         stalled=1.0 - (1.0 - real.stalled) * (1.0 - faults.stalled),
     )
     duration_ns = round(duration_s * 1e9)
-    lead = (LEAD_S + (real.window_s if real.windowed else 0.0)) * 1e9
+    # The same for all usual sensors, so that truth is, to the last bit.
+    lead = (LEAD_S + max(2.0, real.window_s + real.delay_s)) * 1e9
     load = Load(work, -lead, duration_ns + lead)
     arrives = _board_of(load.power, rise_s, slow_share, slow_s)
     shown = ticks(
@@ -316,8 +316,3 @@ def _board_of(power: Curve, rise_s: float, slow_share: float, slow_s: float) -> 
     if slow_share == 0.0:
         return fast
     return fast.scaled(1.0 - slow_share).plus(power.lagged(slow_s).scaled(slow_share))
-
-
-def describe(table: Mapping[str, Any]) -> str:
-    """The names of a registry with their help, one a line."""
-    return "\n".join(f"{name}: {entry.help}" for name, entry in table.items())

@@ -30,7 +30,7 @@ def to_trace(sim: Simulation) -> _core.Trace:
         "domain": _DOMAIN,
         "field": "energy" if sim.sensor.counter else "power_instant",
         "device": device,
-        "note": "simulated: nothing here was measured",
+        "note": "made-up power, no meter",
         "quantity": "energy" if sim.sensor.counter else "power",
         "provenance": "simulated",
         "in_total": True,
@@ -55,7 +55,7 @@ def to_trace(sim: Simulation) -> _core.Trace:
         spans=empty,
         gaps=[],
         overhead={},
-        warnings=["simulated: nothing here was measured"],
+        warnings=["simulated: made-up power, no meter was read"],
         kernels=_kernels(sim),
         kernel_classes=[_kernel_class(name) for name in sim.work.names],
         tracks=[
