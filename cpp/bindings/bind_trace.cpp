@@ -177,7 +177,8 @@ Channel channel_from(const py::dict& d) {
     c.quantity = static_cast<Quantity>(known);
     const auto provenance = py::cast<std::string>(d["provenance"]);
     c.provenance = Provenance::estimated;
-    for (const auto p : {Provenance::measured, Provenance::counted, Provenance::modelled}) {
+    for (const auto p :
+         {Provenance::measured, Provenance::counted, Provenance::modelled, Provenance::simulated}) {
         if (provenance == to_string(p)) c.provenance = p;
     }
     c.in_total = py::cast<bool>(d["in_total"]);

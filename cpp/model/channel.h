@@ -18,8 +18,9 @@ enum class Quantity : std::uint8_t {
 };
 constexpr unsigned kQuantities = 7;
 
-// How a number was got. The order is that of trust.
-enum class Provenance : std::uint8_t { measured, counted, modelled, estimated };
+// How a number was got. The order is that of trust. Stored by number in journals: append only.
+enum class Provenance : std::uint8_t { measured, counted, modelled, estimated, simulated };
+constexpr unsigned kProvenances = 5;
 
 constexpr const char* to_string(Quantity q) noexcept {
     constexpr const char* names[] = {"energy", "power",     "ratio", "rate",
@@ -36,7 +37,8 @@ constexpr bool is_cumulative(Quantity q) noexcept {
     return q == Quantity::energy || q == Quantity::count;
 }
 constexpr const char* to_string(Provenance p) noexcept {
-    constexpr const char* names[] = {"measured", "counted", "modelled", "estimated"};
+    constexpr const char* names[] = {"measured", "counted", "modelled", "estimated", "simulated"};
+    static_assert(sizeof names / sizeof *names == kProvenances);
     return names[static_cast<unsigned>(p)];
 }
 

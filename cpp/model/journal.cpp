@@ -274,7 +274,7 @@ bool decode_channel(std::string_view text, Channel& c) {
     in.number(c.update_period_ns), in.number(c.window_ns), in.number(c.unit), in.number(c.wrap_at);
     in.number(c.gain_std);
     if (!in.good() || quantity < 0 || quantity >= static_cast<int>(kQuantities)) return false;
-    if (provenance < 0 || provenance > 3) return false;
+    if (provenance < 0 || provenance >= static_cast<int>(kProvenances)) return false;
     c.quantity = static_cast<Quantity>(quantity);
     c.provenance = static_cast<Provenance>(provenance);
     c.in_total = in_total != 0;

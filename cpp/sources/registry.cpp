@@ -33,6 +33,10 @@ namespace replay {
 Discovery discover(const Environment&);
 }
 
+namespace simulate {
+Discovery discover(const Environment&);
+}
+
 namespace {
 constexpr SourceFactory kSources[] = {
     {"nvml", "energy counters and power of NVIDIA boards", SourceFactory::Default::yes,
@@ -50,6 +54,8 @@ constexpr SourceFactory kSources[] = {
      SourceFactory::Default::on_request, perf_flops::discover},
     {"replay", "a stored trace, played as if it were live", SourceFactory::Default::on_request,
      replay::discover},
+    {"simulate", "a simulated sensor of made-up power, played live: nothing is measured",
+     SourceFactory::Default::on_request, simulate::discover},
 };
 }  // namespace
 

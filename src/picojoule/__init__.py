@@ -28,6 +28,7 @@ from picojoule._profile import profile
 _annotations.offer_to_nvtx()
 
 if TYPE_CHECKING:
+    from picojoule import simulate
     from picojoule._doctor import doctor
     from picojoule._runs import load
     from picojoule.attribution import Attribution, attribute
@@ -79,6 +80,8 @@ _LAZY = {
     ),
 }
 
+_LAZY_MODULES = ("simulate",)
+
 __all__ = [
     "Attribution",
     "Channel",
@@ -110,6 +113,7 @@ __all__ = [
     "load",
     "profile",
     "region",
+    "simulate",
 ]
 
 
@@ -120,6 +124,10 @@ def __getattr__(name: str) -> Any:
         value = getattr(import_module(_LAZY[name]), name)
         globals()[name] = value
         return value
+    if name in _LAZY_MODULES:
+        from importlib import import_module
+
+        return import_module(f"picojoule.{name}")
     raise AttributeError(f"module 'picojoule' has no attribute {name!r}")
 
 

@@ -142,7 +142,8 @@ def _rank(channel: Channel) -> tuple[bool, bool]:
 def _counted(chosen: Mapping[str, Channel]) -> tuple[str, ...]:
     """Domains that add up: none contains another, no estimate beside a measurement."""
     counted = [d for d, c in chosen.items() if c.in_total]
-    measured_cpu = any(d.startswith("cpu") and chosen[d].provenance != "estimated" for d in counted)
+    guesses = ("estimated", "simulated")
+    measured_cpu = any(d.startswith("cpu") and chosen[d].provenance not in guesses for d in counted)
     return tuple(
         d
         for d in counted
@@ -176,6 +177,8 @@ def _estimate(
         basis = f"{channel.meter} power readings ({channel.field}) integrated over time"
     else:
         basis = f"{channel.meter} energy counter"
+    if channel.provenance == "simulated":
+        basis = f"simulated, not measured: {channel.device} ({channel.field})"
     provenance = channel.provenance
     if channel.quantity == "power" and provenance == "measured":
         provenance = "modelled"  # watts are measured; that they hold between readings is a model

@@ -131,7 +131,8 @@ def _estimate(
     channel: Channel, spread: str, joules: float, std_j: float, expected_w: float = math.nan
 ) -> Estimate:
     # The device's total may be measured; that it falls to kernels by time is a model of theirs.
-    provenance = "estimated" if channel.provenance == "estimated" else "modelled"
+    guess = channel.provenance in ("estimated", "simulated")
+    provenance = channel.provenance if guess else "modelled"
     basis = _BASIS[spread].format(meter=channel.meter)
     if spread == "timeline" and not math.isnan(expected_w):
         basis += (

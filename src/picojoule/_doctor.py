@@ -68,7 +68,7 @@ class Doctor:
     @property
     def measured(self) -> bool:
         """Whether some of the numbers here will rest on a meter, not all on an estimate."""
-        return any(p != "estimated" for p in self.provenances)
+        return any(p not in ("estimated", "simulated") for p in self.provenances)
 
     def verdict(self) -> str:
         """One sentence: what the numbers here will be."""

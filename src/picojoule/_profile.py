@@ -57,8 +57,9 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
     Args:
         name: what to call it; a named profile also shows as a region in profiles around it.
         sources: names of meters (``["nvml"]``, ``["rapl", "cpu_estimate"]``,
-            ``["replay:run.pj"]``), or None for all that work here. Where no meter of the CPU's
-            energy works, None includes the labelled estimate from CPU time.
+            ``["replay:run.pj"]``, ``["simulate:nvml_energy,workload=steps"]``: see
+            ``picojoule.simulate.live``), or None for all that work here. Where no meter of the
+            CPU's energy works, None includes the labelled estimate from CPU time.
         rate_hz: read every meter at this fixed rate, at most 5000. None (the default) follows each
             meter's own clock, which finds its ticks far more exactly at a fraction of the cost.
         output: folder to write the trace to; it must not exist yet.
@@ -523,8 +524,14 @@ def _check_sources(sources: str | Sequence[str] | None) -> list[str] | None:
 
 
 def _resolve(source: str) -> str:
-    """``replay:PATH`` -> ``replay:KEY``: the native side knows no files."""
+    """``replay:PATH`` -> ``replay:KEY``: the native side knows no files, nor sensors by name."""
     meter, _, argument = source.partition(":")
+    if meter == "simulate":
+        if not argument:
+            raise UsageError("simulate needs a sensor: sources=['simulate:nvml_energy']")
+        from picojoule.simulate.live import live
+
+        return "simulate:" + live(source).native()
     if meter != "replay":
         return source
     if not argument:

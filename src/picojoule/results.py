@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from picojoule.kernels import KernelTable
 
 #: How a number was got, most trustworthy first.
-PROVENANCES = ("measured", "counted", "modelled", "estimated")
+PROVENANCES = ("measured", "counted", "modelled", "estimated", "simulated")
 
 
 def weakest(provenances: Sequence[str]) -> str:

@@ -107,6 +107,22 @@ TEST_CASE("a channel of any quantity survives its text form, one of none does no
     CHECK(static_cast<int>(Quantity::power) == 1);
 }
 
+TEST_CASE("a channel of any provenance survives its text form, one of none does not") {
+    Channel c = channel();
+    for (unsigned p = 0; p < kProvenances; ++p) {
+        c.provenance = static_cast<Provenance>(p);
+        Channel back;
+        REQUIRE(decode_channel(encode_channel(c), back));
+        CHECK(back.provenance == c.provenance);
+    }
+    c.provenance = static_cast<Provenance>(kProvenances);
+    Channel back;
+    CHECK_FALSE(decode_channel(encode_channel(c), back));
+    // The numbers of old journals.
+    CHECK(static_cast<int>(Provenance::measured) == 0);
+    CHECK(static_cast<int>(Provenance::estimated) == 3);
+}
+
 TEST_CASE("what is written is read back") {
     const Folder folder;
     JournalWriter writer(folder.file());

@@ -194,7 +194,13 @@ def _counts(path: str | None) -> str | None:
 
 
 def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names: list[str] = []
+    for name in filter(None, (part.strip() for part in text.split(","))):
+        # The commas of "simulate:SENSOR,name=value" are its own.
+        if names and names[-1].startswith("simulate:") and "=" in name and ":" not in name:
+            names[-1] += "," + name
+        else:
+            names.append(name)
     if not names:
         raise argparse.ArgumentTypeError("expected names with commas between them")
     return names

@@ -18,6 +18,7 @@ MEANING = {
     "counted": "counted by the hardware, and free of any model",
     "modelled": "readings of a meter, completed by a model of what lies between or below them",
     "estimated": "no meter: activity times a published range of power",
+    "simulated": "no meter and no measurement: a simulated sensor of made-up power",
 }
 
 

@@ -19,6 +19,7 @@ _STYLES = {
     "counted": "32",
     "modelled": "36",
     "estimated": "33",
+    "simulated": "35",
     "warning": "33",
 }
 
