@@ -1,0 +1,43 @@
+"""The grid: workloads S1 to S10 of the evaluation protocol, each with a sensor that it suits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import picojoule as pj
+
+
+@dataclass(frozen=True)
+class Case:
+    """A simulated experiment; ``seconds`` is how long it is recorded."""
+
+    workload: str
+    sensor: str
+    edges: Any = 20e-6
+    parameters: dict[str, Any] = field(default_factory=dict)
+    what: str = ""
+
+    def run(self, seconds: float, seed: int):
+        """The simulation of that seed."""
+        return pj.simulate.run(
+            self.workload, self.sensor, duration_s=seconds, seed=seed, edges=self.edges,
+            **self.parameters,
+        )  # fmt: skip
+
+
+CASES: dict[str, Case] = {
+    "S1": Case("layered", "gh100_instant", what="layered training, 25 ms window every 100 ms"),
+    "S1 counter": Case(
+        "layered", "nvml_energy", 50e-6, what="layered training, energy counter of 100 ms"
+    ),
+    "S2": Case("identical", "gh100_instant", what="identical layers"),
+    "S3": Case("decode", "gh100_instant", what="LLM decode, kernels of 5 to 50 us"),
+    "S4": Case("alternate", "gh100_instant", what="two kernels that take turns"),
+    "S5": Case("drift", "gh100_instant", what="warming up, clocks and cap that move"),
+    "S6": Case("streams", "gh100_instant", what="two streams at once"),
+    "S7": Case("aliasing", "gh100_instant", what="steps in a ratio to the sensor's period"),
+    "S8": Case("faults", "gh100_instant", what="missed ticks, stalls, a reset, a clock step"),
+    "S9": Case("wrong_sensor", "gh100_instant", what="the reader is wrong about the sensor"),
+    "S10": Case("wrong_prior", "gh100_instant", what="priors wrong by a factor of two"),
+}
