@@ -98,7 +98,11 @@ def curves(grid: list[dict]) -> str:
         places[id(panel)] += 1
         column, line = (n % 3, n // 3) if panel is right else (0, n)
         panel.text(
-            panel.left + _LEFT + 120 * column, _HEIGHT + 12 + 16 * line, f"● {words}", "start", color
+            panel.left + _LEFT + 120 * column,
+            _HEIGHT + 12 + 16 * line,
+            f"● {words}",
+            "start",
+            color,
         )
     width = 2 * _WIDTH + 60
     return (

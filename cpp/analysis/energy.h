@@ -74,6 +74,9 @@ struct PathUse {
         double density{};
     };
     std::vector<Stretch> stretches;
+    // CPU time of threads in it as the innermost region, by snapshot: density in seconds a second.
+    std::vector<Stretch> cpu;
+    bool cpu_known{};
 };
 
 std::vector<PathUse> path_use(const Trace& trace);

@@ -16,13 +16,16 @@ constexpr std::size_t kMostClasses = 256;
 constexpr std::size_t kFewest = 12;
 // A determined region's energy is known at least this well.
 constexpr double kKnown = 0.1;
+// CPU time counts where regions computed for less than this share of their time.
+constexpr double kWaits = 0.9;
 
-// When each path was open without an inner one. Where only sums are known, they are spread evenly
-// over the readings that they may lie in, and inside a reading one after the other.
+// When each path was open without an inner one, or (`cpu`) computed so. Where only sums are known,
+// they are spread evenly over the readings that they may lie in, and inside a reading one after the
+// other.
 class OwnTime {
   public:
-    OwnTime(const Trace& trace, const std::vector<PathUse>& use, const Timeline& line)
-        : trace_(trace), use_(use), line_(line) {}
+    OwnTime(const Trace& trace, const std::vector<PathUse>& use, const Timeline& line, bool cpu)
+        : trace_(trace), use_(use), line_(line), cpu_(cpu) {}
 
     // The sink gets (path, from, to) in order of `from`, in ns.
     template <class Sink>
@@ -34,7 +37,7 @@ class OwnTime {
         };
         std::vector<Edge> edges;
         for (std::uint32_t p = 1; p < use_.size(); ++p) {
-            for (const PathUse::Stretch& s : use_[p].stretches) {
+            for (const PathUse::Stretch& s : cpu_ ? use_[p].cpu : use_[p].stretches) {
                 edges.push_back({s.from_ns, p, s.density});
                 edges.push_back({s.to_ns, p, -s.density});
             }
@@ -70,12 +73,15 @@ class OwnTime {
             if (i == edges.size() || open.empty()) continue;
             const double length = edges[i].at - at;
             if (length <= 0.0) continue;
-            for (const auto p : open) inner[trace_.paths[p].parent] += density[p];
+            if (!cpu_) {
+                for (const auto p : open) inner[trace_.paths[p].parent] += density[p];
+            }
             // What does not fit one after the other ran at once, in other threads.
             double place = 0.0;
             pieces.clear();
             for (const auto p : open) {
-                double own = std::clamp(density[p] - inner[p], 0.0, 1.0) * length;
+                // Several threads may compute in one region at once.
+                double own = std::clamp(density[p] - inner[p], 0.0, cpu_ ? 64.0 : 1.0) * length;
                 while (own > kNothing * length) {
                     const double here = std::min(own, length - place);
                     pieces.push_back({at + place, at + place + here, p});
@@ -96,7 +102,21 @@ class OwnTime {
     const Trace& trace_;
     const std::vector<PathUse>& use_;
     const Timeline& line_;
+    bool cpu_;
 };
+
+// Whether threads' CPU time says more of what a domain's joules were used for than wall time does.
+bool by_cpu_time(const Channel& channel, const std::vector<PathUse>& use,
+                 const std::vector<double>& own_ns) {
+    if (!channel.domain.starts_with("cpu")) return false;
+    double cpu_ns = 0.0, wall_ns = 0.0;
+    for (std::size_t p = 1; p < use.size(); ++p) {
+        for (const auto& s : use[p].cpu) cpu_ns += s.density * (s.to_ns - s.from_ns);
+        wall_ns += own_ns[p];
+        if (own_ns[p] > 0.0 && !use[p].cpu_known) return false;
+    }
+    return cpu_ns < kWaits * wall_ns;
+}
 
 }  // namespace
 
@@ -104,16 +124,27 @@ std::vector<RegionEnergy> region_energies(const Trace& trace, std::size_t channe
                                           const EnergyCurve& curve, const EnergyOf& whole,
                                           const std::vector<PathUse>& use) {
     std::vector<RegionEnergy> out(use.size());
-    bool blurred = false;
+    bool shared = false;
     for (std::size_t p = 0; p < use.size(); ++p) {
         out[p].energy = energy_of(curve, use[p]);
-        blurred |= !use[p].stretches.empty() && !out[p].energy.resolved &&
-                   !std::isnan(out[p].energy.joules);
+        shared |= !use[p].stretches.empty() && !out[p].energy.resolved &&
+                  !std::isnan(out[p].energy.joules);
     }
     const double span_ns = static_cast<double>(trace.end_ns - trace.begin_ns);
-    if (!blurred || std::isnan(whole.joules) || curve.timeline().size() < kFewest) return out;
+    if (std::isnan(whole.joules) || curve.timeline().size() < kFewest) return out;
 
-    const OwnTime own(trace, use, curve.timeline());
+    const OwnTime open(trace, use, curve.timeline(), false);
+    std::vector<double> open_ns(use.size(), 0.0);
+    double until = 0.0;
+    open.each([&](std::uint32_t path, double from, double to) {
+        open_ns[path] += to - from;
+        shared |= from < until - 1e-3 * (to - from);  // beside another
+        until = std::max(until, to);
+    });
+    const bool cpu = by_cpu_time(trace.channels[channel], use, open_ns);
+    if (!shared && !cpu) return out;
+
+    const OwnTime own(trace, use, curve.timeline(), cpu);
     std::vector<double> own_ns(use.size(), 0.0);
     own.each([&](std::uint32_t path, double from, double to) { own_ns[path] += to - from; });
     std::vector<std::uint32_t> by_time;
@@ -159,9 +190,25 @@ std::vector<RegionEnergy> region_energies(const Trace& trace, std::size_t channe
         const std::size_t parent = trace.paths[p].parent;
         if (parent != 0) in[parent].insert(in[parent].end(), in[p].begin(), in[p].end());
     }
+    // Idle power is credited to who waited meanwhile.
+    std::vector<double> waits(use.size(), 0.0);
+    double waited_ns = found.idle_s * 1e9;
+    if (cpu) {
+        double sum = 0.0;
+        for (std::size_t p = 1; p < use.size(); ++p) {
+            sum += waits[p] = std::max(0.0, open_ns[p] - own_ns[p]);
+        }
+        waited_ns = std::max(waited_ns, sum);
+        for (std::size_t p = use.size(); p-- > 1;) {
+            const std::size_t parent = trace.paths[p].parent;
+            if (parent != 0) waits[parent] += waits[p];
+        }
+    }
     for (std::size_t p = 1; p < use.size(); ++p) {
         if (use[p].stretches.empty()) continue;
-        double joules = 0.0, variance = 0.0;
+        const double idle = waited_ns > 0.0 ? waits[p] / waited_ns : 0.0;
+        double joules = idle * found.baseline_energy;
+        double variance = idle * found.baseline_std * idle * found.baseline_std;
         bool identified = true;
         for (const auto& [a, share] : in[p]) {
             joules += share * found.energy[a];

@@ -28,6 +28,22 @@ constexpr std::uint8_t kLate = 32;     // the sampler was held up: the bracket i
 constexpr std::uint8_t kDuplicate = 64;  // an expected tick brought the same value again
 }  // namespace tick_flag
 
+// Of a cell: the CPU time spent while the path was the innermost one, as a share of its time.
+namespace cell_cpu {
+constexpr std::uint8_t kUnknown = 0;
+constexpr double kSteps = 254.0;
+constexpr std::uint8_t encode(std::int64_t cpu_ns, std::int64_t time_ns) {
+    if (time_ns <= 0) return kUnknown;
+    const double share = static_cast<double>(cpu_ns) / static_cast<double>(time_ns);
+    return static_cast<std::uint8_t>(1.5 + kSteps * (share < 0.0   ? 0.0
+                                                     : share > 1.0 ? 1.0
+                                                                   : share));
+}
+constexpr double ns(std::uint8_t flags, std::int64_t time_ns) {  // REQUIRES: known
+    return static_cast<double>(time_ns) * (static_cast<double>(flags) - 1.0) / kSteps;
+}
+}  // namespace cell_cpu
+
 // What is special about a kernel.
 namespace kernel_flag {
 constexpr std::uint8_t kReplayed = 1;   // part of a graph; its path is that of the capture
@@ -49,6 +65,7 @@ enum class MarkUse : std::uint8_t { begin = 1, end = 2 };
 //        a                 b                c                    d              id
 // tick   new seen at (ns)  old seen at      cumulative raw       ticks missed   channel
 // cell   snapshot at       ns of open time  enters<<32 | exits   path           most open at once
+//        (its flags: cell_cpu)
 // span   begin             end              thread               path           -
 // gap    begin             end (0: open)    -                    reason text    channel
 // kernel begin             end              graph node<<32 | path  kernel class track

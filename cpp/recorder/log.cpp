@@ -1,5 +1,7 @@
 #include "recorder/log.h"
 
+#include <algorithm>
+#include <cmath>
 #include <map>
 
 namespace picojoule {
@@ -64,6 +66,14 @@ void thin_cells(std::vector<Record>& cells) {
             continue;
         }
         Record& sum = out[found->second];
+        if (sum.flags != cell_cpu::kUnknown && r.flags != cell_cpu::kUnknown) {
+            const double cpu_ns = cell_cpu::ns(sum.flags, sum.b) + cell_cpu::ns(r.flags, r.b);
+            sum.flags = cell_cpu::encode(std::llround(cpu_ns), sum.b + r.b);
+        } else if (sum.b == 0 || r.b == 0) {
+            sum.flags = std::max(sum.flags, r.flags);  // one of them had no time
+        } else {
+            sum.flags = cell_cpu::kUnknown;
+        }
         sum.b += r.b;
         sum.c += r.c;  // both halves: each stays far below 2^32
         sum.id = std::max(sum.id, r.id);

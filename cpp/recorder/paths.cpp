@@ -32,6 +32,12 @@ std::vector<PathNode> PathTable::nodes_from(std::size_t first) const {
     return {nodes_.begin() + static_cast<std::ptrdiff_t>(first), nodes_.end()};
 }
 
+void PathTable::parents(std::vector<PathId>& parents) const {
+    if (parents.size() == size()) return;
+    const std::lock_guard lock(mutex_);
+    while (parents.size() < nodes_.size()) parents.push_back(nodes_[parents.size()].parent);
+}
+
 std::string PathTable::name(PathId id) const {
     const std::lock_guard lock(mutex_);
     return id < nodes_.size() ? nodes_[id].name : std::string();

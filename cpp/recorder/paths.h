@@ -31,6 +31,8 @@ class PathTable {
 
     // The nodes from `first` on, in order of id.
     [[nodiscard]] std::vector<PathNode> nodes_from(std::size_t first) const;
+    // Appends the parents of the nodes that `parents`, by id, does not have yet.
+    void parents(std::vector<PathId>& parents) const;
     [[nodiscard]] std::string name(PathId id) const;
     // Names from the outermost inwards; empty for the root and for an unknown id.
     [[nodiscard]] std::vector<std::string> names(PathId id) const;

@@ -1,6 +1,9 @@
 #include "recorder/regions.h"
 
+#include <pthread.h>
+
 #include <algorithm>
+#include <utility>
 
 namespace picojoule {
 
@@ -10,6 +13,15 @@ thread_local ThreadRegions* RegionStore::current_ __attribute__((tls_model("init
 
 std::array<std::atomic<PathId>, ThreadRegions::kMostPresent> ThreadRegions::present_;
 
+namespace {
+
+clockid_t own_cpu_clock() {
+    clockid_t clock{};
+    return ::pthread_getcpuclockid(::pthread_self(), &clock) == 0 ? clock : -1;
+}
+
+}  // namespace
+
 // Gives a thread's cells back when it ends, for the next new thread.
 struct ThreadExit {
     ThreadRegions* mine{};
@@ -18,6 +30,8 @@ struct ThreadExit {
         mine->set_present(kRootPath);
         RegionStore& store = RegionStore::instance();
         const std::lock_guard lock(store.mutex_);
+        mine->cpu_clock_ = ThreadRegions::kNoClock;
+        mine->cpu_ns_ = -1;
         store.free_.push_back(mine);
         RegionStore::current_ = nullptr;
     }
@@ -38,6 +52,7 @@ ThreadRegions& RegionStore::adopt() {
     } else {
         current_ = &store.add_locked();
     }
+    current_->cpu_clock_ = own_cpu_clock();
     exit_guard.mine = current_;
     return *current_;
 }
@@ -76,8 +91,11 @@ ThreadRegions::Block* ThreadRegions::add_block(std::size_t which) noexcept {
 void RegionStore::snapshot(std::int64_t now, std::vector<PathTotals>& totals) {
     const std::size_t paths = paths_.size();
     totals.assign(paths, {});
+    paths_.parents(parents_);
+    inner_ns_.resize(std::max(inner_ns_.size(), parents_.size()), 0);
     const std::lock_guard lock(mutex_);
     for (const auto& thread : threads_) {
+        spent_.clear();
         for (std::size_t b = 0; b < thread->blocks_.size(); ++b) {
             const auto* block = thread->blocks_[b].load(std::memory_order_acquire);
             if (block == nullptr) continue;
@@ -114,9 +132,37 @@ void RegionStore::snapshot(std::int64_t now, std::vector<PathTotals>& totals) {
                 t.open += open;
                 t.enters += enters;
                 t.exits += exits;
+                const auto path = static_cast<PathId>(first + i);
+                if (thread->last_ns_.size() <= path) thread->last_ns_.resize(path + 1, 0);
+                const std::int64_t time = acc + open * now;
+                const std::int64_t since = time - std::exchange(thread->last_ns_[path], time);
+                if (since > 0) spent_.push_back({path, since});
             }
         }
+        book_cpu_time(*thread, now, totals);
     }
+}
+
+void RegionStore::book_cpu_time(ThreadRegions& thread, std::int64_t now,
+                                std::vector<PathTotals>& totals) {
+    const std::int64_t length = now - std::exchange(thread.cpu_at_ns_, now);
+    double busy = 1.0;  // of a thread that cannot be asked, or was not before
+    timespec t{};
+    if (thread.cpu_clock_ != ThreadRegions::kNoClock &&
+        ::clock_gettime(thread.cpu_clock_, &t) == 0) {
+        const std::int64_t cpu_ns = t.tv_sec * 1'000'000'000LL + t.tv_nsec;
+        const std::int64_t before = std::exchange(thread.cpu_ns_, cpu_ns);
+        if (before >= 0 && length > 0) {
+            busy = std::clamp(static_cast<double>(cpu_ns - before) / static_cast<double>(length),
+                              0.0, 1.0);
+        }
+    }
+    for (const Spent& s : spent_) inner_ns_[parents_[s.path]] += s.ns;
+    for (const Spent& s : spent_) {
+        const std::int64_t own = std::max<std::int64_t>(0, s.ns - inner_ns_[s.path]);
+        totals[s.path].cpu_ns += static_cast<std::int64_t>(busy * static_cast<double>(own));
+    }
+    for (const Spent& s : spent_) inner_ns_[parents_[s.path]] = 0;
 }
 
 void RegionStore::forget_other_threads() noexcept {
@@ -134,7 +180,14 @@ void RegionStore::forget_other_threads() noexcept {
         thread->sequence_.store(0, std::memory_order_relaxed);
         thread->tail_.store(thread->head_.load());
         thread->set_present(kRootPath);
+        thread->cpu_clock_ = ThreadRegions::kNoClock;
+        thread->cpu_ns_ = -1;
+        thread->last_ns_.clear();
         free_.push_back(thread.get());
+    }
+    if (current_ != nullptr) {
+        current_->cpu_clock_ = own_cpu_clock();
+        current_->cpu_ns_ = -1;
     }
     if (current_ != nullptr) current_->tail_.store(current_->head_.load());
 }

@@ -7,6 +7,8 @@
 // as far as a budget goes.
 #pragma once
 
+#include <time.h>
+
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -88,6 +90,7 @@ class ThreadRegions {
 
   private:
     friend class RegionStore;
+    friend struct ThreadExit;
     static constexpr std::size_t kMostPresent = 256;
     using Block = std::array<Cell, kBlock>;
 
@@ -122,6 +125,13 @@ class ThreadRegions {
     std::atomic<std::uint64_t> tail_{};
     std::atomic<std::uint64_t> spans_dropped_{};
 
+    // The sampler's own notes of this thread; guarded by the store's lock.
+    static constexpr clockid_t kNoClock = -1;
+    clockid_t cpu_clock_{kNoClock};  // of the thread that is alive in it
+    std::int64_t cpu_ns_{-1};        // what it said at the latest snapshot; -1: not asked yet
+    std::int64_t cpu_at_ns_{};
+    std::vector<std::int64_t> last_ns_;  // time in each path then
+
     static std::array<std::atomic<PathId>, kMostPresent> present_;  // by index_; 0: in no region
 };
 
@@ -131,6 +141,7 @@ struct PathTotals {
     std::int32_t open{};
     std::uint32_t enters{};
     std::uint32_t exits{};
+    std::int64_t cpu_ns{};  // CPU time since the previous snapshot, while it was the innermost one
 };
 
 // All threads' regions. One a process, never destroyed (threads may outlive everything).
@@ -157,6 +168,9 @@ class RegionStore {
     [[nodiscard]] PathId present_path() const noexcept;
 
     // Sums over all threads at `now`, index = path id. REQUIRES: one caller at a time.
+    //
+    // A thread's CPU time is asked of the kernel here and not when regions begin and end, which
+    // must not cost a system call: between two snapshots it is taken to be spread evenly.
     void snapshot(std::int64_t now, std::vector<PathTotals>& totals);
 
     // Hands every kept span to `sink(thread, item)`. REQUIRES: one caller at a time.
@@ -189,6 +203,7 @@ class RegionStore {
     RegionStore() = default;
     static ThreadRegions& adopt();
     ThreadRegions& add_locked();
+    void book_cpu_time(ThreadRegions& thread, std::int64_t now, std::vector<PathTotals>& totals);
 
     static thread_local ThreadRegions* current_;
     PathTable paths_;
@@ -196,6 +211,14 @@ class RegionStore {
     mutable std::mutex mutex_;          // guards the two lists, not what is in the threads
     std::vector<std::unique_ptr<ThreadRegions>> threads_;
     std::vector<ThreadRegions*> free_;
+    // Used inside a snapshot only.
+    struct Spent {
+        PathId path;
+        std::int64_t ns;
+    };
+    std::vector<Spent> spent_;
+    std::vector<PathId> parents_;
+    std::vector<std::int64_t> inner_ns_;
 };
 
 }  // namespace picojoule

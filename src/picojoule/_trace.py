@@ -5,7 +5,8 @@
 * ``meta.json``       format, version, state, times, channels, overhead, warnings, environment
 * ``readings.arrows`` channel u2, seen_old_ns i8, seen_new_ns i8, value f8 (cumulative joules, or
   watts), raw u8, missed u4, flags u1
-* ``regions.arrows``  time_ns i8, path u4, open_ns i8, enters u4, exits u4, open u2
+* ``regions.arrows``  time_ns i8, path u4, open_ns i8, enters u4, exits u4, open u2, cpu u1 (0:
+  unknown, else 1 + 254 x share of open_ns that was CPU time of the path as the innermost one)
 * ``spans.arrows``    begin_ns i8, end_ns i8, path u4, thread u4
 * ``kernels.arrows`` and two more where something ran on a device: see ``_trace_kernels``
 * ``names.arrows``    path u4, parent u4, name utf8
@@ -52,7 +53,10 @@ _REGIONS = {
     "enters": "u4",
     "exits": "u4",
     "open": "u2",
+    "cpu": "u1",
 }
+#: Columns that traces of an earlier development version lack: 0 means unknown.
+_LATER = frozenset(("cpu",))
 _SPANS = {"begin_ns": "i8", "end_ns": "i8", "path": "u4", "thread": "u4"}
 
 
@@ -237,6 +241,7 @@ def _columns(trace: _core.Trace) -> dict[str, tuple[Mapping[str, str], dict[str,
                 "enters": c["c"] >> np.uint64(32),
                 "exits": c["c"] & np.uint64(0xFFFFFFFF),
                 "open": c["id"],
+                "cpu": c["flags"],
             },
         ),
         "spans": (
@@ -363,6 +368,9 @@ def read_stream(
         view = na.c_array(batch).view()
         fields = [f.name for f in na.Schema(batch.schema).fields]
         for name, kind in expected.items():
+            if name in _LATER and name not in fields:
+                parts[name].append(np.zeros(view.child(0).length, dtype="<" + kind))
+                continue
             child = view.child(fields.index(name))
             column = np.frombuffer(child.buffer(1), dtype="<" + kind)
             parts[name].append(column[child.offset : child.offset + child.length].copy())
@@ -423,7 +431,7 @@ def _read_finished(folder: Path, meta: Mapping[str, Any]) -> _core.Trace:
     cells = rows(
         len(regions["path"]), 2, a=regions["time_ns"], b=regions["open_ns"], d=regions["path"],
         c=(regions["enters"].astype("u8") << np.uint64(32)) | regions["exits"].astype("u8"),
-        id=regions["open"],
+        id=regions["open"], flags=regions["cpu"],
     )  # fmt: skip
     kept = rows(
         len(spans["path"]), 3, a=spans["begin_ns"], b=spans["end_ns"], d=spans["path"],

@@ -327,3 +327,48 @@ def test_short_regions_after_a_silence_are_not_spread_over_it():
     low, high = region.total.interval()
     assert low <= 0.02 * 510 <= high
     assert region.energy_j == pytest.approx(0.02 * 510, rel=0.2)
+
+
+def test_cpu_joules_go_to_who_computed():
+    """One thread waits all the time, another computes in part of every tick; wall time knows both."""
+    rng = np.random.default_rng(3)
+    steps, joules, entries, flags = [100.0], [0.0], [], []
+    active_s = 0.0
+    for i in range(100):
+        at = 100.0 + 0.1 * (i + 1)
+        busy = 0.1 * rng.uniform(0.2, 0.8)
+        active_s += busy
+        for length, watts in ((busy, 50.0), (0.1 - busy, 10.0)):
+            steps.append(steps[-1] + length)
+            joules.append(joules[-1] + watts * length)
+        first, last = int(i == 0), int(i == 99)
+        entries.append((round(at * S), 1, S // 10, first, last))  # waits
+        entries.append((round(at * S), 2, S // 10, first, last))  # computes for part of it
+        flags += [1, 1 + round(254 * busy / 0.1)]
+    cells = syn.cells(*entries)
+    cells["flags"] = flags
+    wave = lambda t: np.interp(t, steps, joules)  # noqa: E731
+    rows = syn.ticks(wave, 100.0, 110.0, phase=0.0, bracket=2e-5)
+    c = syn.channel(domain="cpu:0/package", meter="rapl")
+    paths = [(0, "waits"), (0, "computes")]
+    profile = build(syn.trace(100.0, 110.0, rows, channels=[c], cells_=cells, paths=paths))
+    waits, computes = profile.regions["waits"], profile.regions["computes"]
+    # Idle power is of both while they wait: 10 s of one, the rest of the other's time.
+    idle_j = 10.0 * (10.0 - active_s)
+    share = 10.0 / (10.0 + 10.0 - active_s)
+    assert waits.energy_j == pytest.approx(idle_j * share, rel=0.05)
+    assert computes.energy_j == pytest.approx(50.0 * active_s + idle_j * (1 - share), rel=0.02)
+    assert waits.energy_j + computes.energy_j == pytest.approx(profile.energy_j, rel=1e-6)
+
+
+def test_cpu_time_survives_the_file(tmp_path):
+    import picojoule as pj
+    from picojoule import _trace
+
+    cells = syn.cells((101 * S, 1, S, 1, 0), (102 * S, 1, S, 0, 1))
+    cells["flags"] = [128, 1]
+    rows = syn.ticks(syn.constant, 100.0, 102.0)
+    trace = syn.trace(100.0, 102.0, rows, cells_=cells, paths=[(0, "r")])
+    _trace.save(tmp_path / "x.pj", trace)
+    assert pj.load(tmp_path / "x.pj").regions["r"].duration_s == pytest.approx(2.0)
+    assert list(_trace.read(tmp_path / "x.pj").cells["flags"]) == [128, 1]
