@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -91,4 +92,6 @@ def test_picojoule_run_takes_a_simulated_source(tmp_path):
         cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "simulated" in done.stderr and "200 W" in done.stderr
+    power = re.search(r"power +([\d.]+) W", done.stderr)
+    assert power is not None and float(power[1]) == pytest.approx(200, rel=0.1)
+    assert "simulated" in done.stderr and "measured" not in done.stderr
