@@ -1,6 +1,6 @@
 // A meter that is not there: a simulated sensor of a known waveform, published in real time, so
 // that everything behind a meter can be tried where there is none. What it is told comes from
-// picojoule.simulate.live, where the sensors have their names.
+// picojoule/simulate/live_meter.py, where the sensors have their names.
 #include <time.h>
 
 #include <algorithm>

@@ -529,7 +529,7 @@ def _resolve(source: str) -> str:
     if meter == "simulate":
         if not argument:
             raise UsageError("simulate needs a sensor: sources=['simulate:nvml_energy']")
-        from picojoule.simulate.live import live
+        from picojoule.simulate.live_meter import live
 
         return "simulate:" + live(source).native()
     if meter != "replay":

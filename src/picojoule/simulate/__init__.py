@@ -35,7 +35,7 @@ everything behind a meter on a machine that has none; ``live`` tells its wavefor
 
 from picojoule.simulate.curve import Curve
 from picojoule.simulate.faults import Faults
-from picojoule.simulate.live import Live, live
+from picojoule.simulate.live_meter import Live, live
 from picojoule.simulate.load import Drift, Load, Truth, Work
 from picojoule.simulate.polling import LOCKED, Poll
 from picojoule.simulate.sensors import SENSORS, Sensor
