@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "model/journal.h"
+#include "recorder/regions.h"
 #include "sources/cuda_visible.h"
 #include "tracers/registry.h"
 
@@ -236,6 +237,9 @@ TracerStatus KernelRecorder::start_tracer(std::unique_lock<std::mutex>& lock) {
     setup.current_path = g_current_path.load();
     setup.overlay = overlay_;
     setup.driver_branch = driver_branch();
+    setup.captured_below = [](std::uint32_t launch, std::uint32_t captured) {
+        return RegionStore::instance().paths().captured_below(launch, captured);
+    };
     // The tracer counts as CUDA does, the meters as NVML does: the two meet by UUID.
     setup.device_name = [this](std::uint32_t ordinal) -> DeviceName {
         const auto uuids = cuda_visible::Process::here().running_uuids;

@@ -32,10 +32,12 @@ const char* copy_name(std::uint64_t kind) noexcept {
 }  // namespace
 
 Decoder::Decoder(ActivitySink& sink, std::function<DeviceName(std::uint32_t)> device_name,
-                 std::int64_t match_deadline_ns)
+                 std::int64_t match_deadline_ns,
+                 std::function<std::uint32_t(std::uint32_t, std::uint32_t)> captured_below)
     : sink_(sink),
       device_name_(std::move(device_name)),
       match_deadline_ns_(match_deadline_ns),
+      captured_below_(std::move(captured_below)),
       classes_(1024) {
     batch_.reserve(kBatch);
 }
@@ -143,36 +145,50 @@ void Decoder::place(ActivityRecord& a, std::uint32_t correlation, std::uint64_t 
         a.graph_node = node.number;
         if (node.captured) {
             a.flags |= activity_flag::kCaptured;
-            a.path = node.path;
+            a.path = node.path;  // until its launch is known
             ++counters_.captured;
-            push(a);
-            return;
+        } else {
+            a.flags |= activity_flag::kForeignGraph;
+            ++counters_.foreign_graph;
         }
-        a.flags |= activity_flag::kForeignGraph;
-        ++counters_.foreign_graph;
     }
     if (launch) {
-        a.path = *launch;
+        launched(a, *launch);
         push(a);
     } else if (waiting_.size() < kMostWaiting) {
         waiting_.push_back({a, correlation, now + match_deadline_ns_});
     } else {
-        a.flags |= activity_flag::kUnmatched;
-        ++counters_.unmatched;
+        unmatched(a);
         push(a);
     }
+}
+
+void Decoder::launched(ActivityRecord& a, std::uint32_t path) {
+    if ((a.flags & activity_flag::kCaptured) == 0) {
+        a.path = path;
+        return;
+    }
+    if (!captured_below_) return;
+    const auto [it, first] = below_.try_emplace(pair(a.path, path), 0);
+    if (first) it->second = captured_below_(path, a.path);
+    a.path = it->second;
+}
+
+void Decoder::unmatched(ActivityRecord& a) {
+    launched(a, 0);
+    a.flags |= activity_flag::kUnmatched;
+    ++counters_.unmatched;
 }
 
 void Decoder::settle(std::int64_t now) {
     std::erase_if(waiting_, [&](Waiting& w) {
         if (const auto launch = launches_.find(w.correlation)) {
-            w.record.path = *launch;
+            launched(w.record, *launch);
             ++counters_.matched_late;
         } else if (now < w.deadline) {
             return false;
         } else {
-            w.record.flags |= activity_flag::kUnmatched;
-            ++counters_.unmatched;
+            unmatched(w.record);
         }
         push(w.record);
         return true;

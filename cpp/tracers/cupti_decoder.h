@@ -20,7 +20,8 @@ namespace picojoule::cupti {
 class Decoder final : public LaunchReader {
   public:
     Decoder(ActivitySink& sink, std::function<DeviceName(std::uint32_t)> device_name,
-            std::int64_t match_deadline_ns);
+            std::int64_t match_deadline_ns,
+            std::function<std::uint32_t(std::uint32_t, std::uint32_t)> captured_below = {});
 
     [[nodiscard]] ClockMap& clock() noexcept { return clock_; }
     [[nodiscard]] TracerCounters& counters() noexcept { return counters_; }
@@ -78,6 +79,9 @@ class Decoder final : public LaunchReader {
     bool times(std::uint64_t start, std::uint64_t end, ActivityRecord& into);
     void place(ActivityRecord& a, std::uint32_t correlation, std::uint64_t graph_node,
                std::int64_t now);
+    // Books `a` on its launch, which was in `path`.
+    void launched(ActivityRecord& a, std::uint32_t path);
+    void unmatched(ActivityRecord& a);
     void push(const ActivityRecord& a);
 
     TrackSlot& track(std::uint32_t device, std::uint32_t context, std::uint32_t stream);
@@ -95,6 +99,8 @@ class Decoder final : public LaunchReader {
     LaunchTable launches_;
     std::uint32_t last_launch_{};
     GraphNodes nodes_;
+    std::function<std::uint32_t(std::uint32_t, std::uint32_t)> captured_below_;
+    std::unordered_map<std::uint64_t, std::uint32_t> below_;  // what that gave; of few pairs
     std::vector<Waiting> waiting_;
 
     std::vector<ClassSlot> classes_;  // open addressing; a power of two

@@ -19,7 +19,7 @@ namespace picojoule {
 
 namespace activity_flag {
 constexpr std::uint8_t kGraph = 1;     // ran as a node of a graph
-constexpr std::uint8_t kCaptured = 2;  // the path is the one that was open when the node was made
+constexpr std::uint8_t kCaptured = 2;  // the node was seen being made: see captured_below
 // The graph is older than the tracer: the path is that of the graph's launch.
 constexpr std::uint8_t kForeignGraph = 4;
 constexpr std::uint8_t kUnmatched = 8;  // no launch was seen: the path is the root
@@ -127,6 +127,9 @@ struct TracerSetup {
     std::uint32_t (*current_path)() noexcept {};
     // Names of a device, by the library's index. Called on the tracer's thread. None: "gpu:N".
     std::function<DeviceName(std::uint32_t)> device_name;
+    // The path of what a graph ran: `captured`, open when its node was made, as seen from `launch`,
+    // open when the graph was launched. Called on the tracer's thread. None: `captured` itself.
+    std::function<std::uint32_t(std::uint32_t launch, std::uint32_t captured)> captured_below;
     bool overlay{};                         // asked for: leave the library to others
     unsigned driver_branch{};               // 580, 610 ...; 0: unknown (see nvidia_driver_branch)
     unsigned blocks = 32;                   // at most 63 buffers ...

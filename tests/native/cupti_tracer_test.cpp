@@ -509,6 +509,44 @@ TEST_CASE("cupti: a graph's kernels belong to where they were captured") {
     CHECK(n.launches_open == 0);  // captured launches wait for nothing
 }
 
+TEST_CASE("cupti: what a graph ran is booked where it was captured, below where it was launched") {
+    Lab lab;
+    lab.setup.captured_below = [](std::uint32_t launch, std::uint32_t captured) {
+        return launch * 1000 + captured;
+    };
+    lab.setup.match_deadline_ns = 20'000'000;
+    lab.started();
+    {
+        const Region region(11);
+        lab.fake.graph_node(1001, 0);
+    }
+    for (std::uint32_t i = 1; i <= 3; ++i) {
+        const Region region(50 + i);
+        lab.node_ran(lab.launch_graph(), 1001, "a");
+    }
+    // A record that is there before its launch, and one whose launch nobody saw.
+    lab.node_ran(500, 1001, "early");
+    lab.node_ran(600, 1001, "lone");
+    lab.tracer->flush(0);
+    {
+        const Region region(60);
+        FakeLaunch l = lab.kernel();
+        l.kind = 0;
+        l.call = kCuGraphLaunch;
+        l.correlation = 500;
+        lab.launch(l);
+    }
+    lab.tracer->flush(0);
+    CHECK(within_ms(1000, [&] { return lab.tracer->counters().unmatched == 1; }));
+    lab.stop();
+    std::map<std::string, std::vector<std::uint32_t>> paths;
+    for (const ActivityRecord& a : lab.sink.all) paths[lab.sink.name(a)].push_back(a.path);
+    CHECK(paths["a"] == std::vector<std::uint32_t>{51'011, 52'011, 53'011});
+    CHECK(paths["early"] == std::vector<std::uint32_t>{60'011});
+    CHECK(paths["lone"] == std::vector<std::uint32_t>{11});
+    CHECK(lab.tracer->counters().captured == 5);
+}
+
 TEST_CASE("cupti: a graph that is older than the tracer belongs to its launch") {
     Lab lab;
     lab.fake.graph_node(1001, 0);  // nobody listens yet
