@@ -72,6 +72,9 @@ void Decoder::record(const void* record, std::int64_t now) {
         case kMemset:
             set(*static_cast<const MemsetPrefix*>(record), now);
             break;
+        case kOverhead:
+            overhead(*static_cast<const OverheadPrefix*>(record));
+            break;
         default:
             ++counters_.unexpected;
     }
@@ -119,6 +122,15 @@ void Decoder::set(const MemsetPrefix& r, std::int64_t now) {
     place(a, r.correlation, r.graph_node, now);
 }
 
+void Decoder::overhead(const OverheadPrefix& r) {
+    const bool own = r.what == kBufferFlush || r.what == kInstrumentation ||
+                     r.what == kResourceSetup || r.what == kBufferRequest;
+    if (!own || r.start == 0 || r.end < r.start || r.end > kLatest) return;
+    counters_.library_ns += r.end - r.start;
+    recent_[recent_at_++ % kRecent] = {r.start, r.end};
+    recent_until_ = std::max(recent_until_, r.end);
+}
+
 // A record without stamps is not of 1970, and one without an end has not lasted until now: the
 // library had no memory for the first, and tells of the second only once.
 bool Decoder::times(std::uint64_t start, std::uint64_t end, ActivityRecord& into) {
@@ -129,6 +141,12 @@ bool Decoder::times(std::uint64_t start, std::uint64_t end, ActivityRecord& into
     if (end < start || end > kLatest) {
         ++counters_.bad_time;
         return false;
+    }
+    if (start < recent_until_) [[unlikely]] {
+        const auto meets = [&](const auto& other) {
+            return start < other.second && end > other.first;
+        };
+        counters_.disturbed += std::ranges::any_of(recent_, meets) ? 1 : 0;
     }
     into.begin_ns = clock_.to_ours(static_cast<std::int64_t>(start));
     into.end_ns = clock_.to_ours(static_cast<std::int64_t>(end));

@@ -65,11 +65,20 @@ struct TracerCounters {
     std::uint64_t nodes_lost{};      // too many to remember
     std::uint64_t classes_folded{};  // activities whose shape is not told apart any more
 
+    // The library's own work while the program ran, and what it ran beside (at least): such times
+    // may be longer than without a tracer.
+    std::uint64_t library_ns{};
+    std::uint64_t disturbed{};
+
     std::uint64_t buffers{};           // decoded
     std::uint64_t buffers_refused{};   // the pool was empty
     std::uint64_t clock_steps{};       // the library's clock was set while tracing
     std::int64_t clock_residual_ns{};  // how far off the mapping of clocks was at its worst
 };
+
+// What was added since `before`; all of `now` where the tracer began anew meanwhile. Gauges
+// (launches_open, clock_residual_ns) are those of now.
+TracerCounters since(const TracerCounters& now, const TracerCounters& before) noexcept;
 
 // Takes what a tracer tells. All calls come from the tracer's thread, one at a time.
 class ActivitySink {
@@ -107,6 +116,7 @@ struct TracerStatus {
     std::string remedy;   // what mends it; empty: nothing to do
     std::string holder;   // overlay: who holds the library, where it tells
     std::string library;  // the file
+    std::string caution;  // what this version of it is known to get wrong; empty: nothing
     std::uint32_t version{};
 
     [[nodiscard]] bool tracing() const noexcept {

@@ -738,7 +738,7 @@ TEST_CASE("cupti: records of other kinds are stepped over") {
     lab.started();
     lab.launch(lab.kernel());
     FakeLaunch other = lab.kernel();
-    other.kind = 17;
+    other.kind = 30;
     lab.launch(other);
     lab.launch(lab.kernel());
     lab.stop();
@@ -909,7 +909,84 @@ TEST_CASE("cupti: kernels are recorded with copies and sets, or not at all") {
     }
     Lab lab;
     lab.started();
-    CHECK(lab.fake.kinds() == (1 << 10 | 1 << 1 | 1 << 2));
+    CHECK(lab.fake.kinds() == (1 << 10 | 1 << 1 | 1 << 2 | 1 << 17));
+}
+
+TEST_CASE("cupti: without records of its own cost, kernels are recorded all the same") {
+    Lab lab("enable_error=14;enable_error_kind=17");
+    lab.started();
+    lab.launch(lab.kernel());
+    lab.stop();
+    CHECK(lab.sink.all.size() == 1);
+    CHECK(lab.tracer->counters().library_ns == 0);
+}
+
+TEST_CASE("cupti: the library's own cost is told, and what ran beside it") {
+    Lab lab;
+    lab.started();
+    const std::uint64_t base = lab.fake.now();
+    const auto overhead = [&](std::uint32_t what, std::uint64_t from, std::uint64_t to) {
+        FakeLaunch o{};
+        o.kind = 17;
+        o.copy_kind = what;
+        o.start = base + from;
+        o.end = base + to;
+        lab.launch(o);
+    };
+    overhead(1U << 16U, 10'000, 15'000);  // a flush
+    overhead(2U << 16U, 50'000, 51'000);  // instrumentation
+    overhead(4U << 16U, 0, 90'000);       // a module is loaded: not the tracer's doing
+    overhead(1U << 16U, 0, 0);
+    for (const auto& [from, to] :
+         {std::pair{9'000, 10'000}, std::pair{9'000, 10'001}, std::pair{14'999, 16'000},
+          std::pair{15'000, 50'000}, std::pair{50'500, 50'600}, std::pair{60'000, 70'000}}) {
+        FakeLaunch l = lab.kernel();
+        l.start = base + static_cast<std::uint64_t>(from);
+        l.end = base + static_cast<std::uint64_t>(to);
+        lab.launch(l);
+    }
+    lab.stop();
+    const TracerCounters n = lab.tracer->counters();
+    CHECK(n.kernels == 6);
+    CHECK(n.library_ns == 6'000);
+    CHECK(n.disturbed == 3);
+    CHECK(n.unexpected == 0);
+    CHECK(complaint(n) ==
+          "3 (50.0 %) ran while the vendor's library worked for the tracer: they may have taken "
+          "longer");
+}
+
+TEST_CASE("cupti: what a version is known to get wrong") {
+    CHECK(cupti::known_trouble(130'500).empty());
+    CHECK(cupti::known_trouble(130'001).find("wrong launch") != std::string::npos);
+    CHECK(cupti::known_trouble(130'001).find("hang") == std::string::npos);
+    CHECK(cupti::known_trouble(130'000).find("hang") != std::string::npos);
+    CHECK(cupti::known_trouble(24).find("conditional nodes") != std::string::npos);
+    CHECK(cupti::known_trouble(18).find("conditional nodes") == std::string::npos);
+    Lab lab("version=130400;kernel=248;memcpy=112;memset=104");
+    CHECK(lab.start().caution == "its memory grows in long traces; 13.4 Update 1 mends that");
+}
+
+TEST_CASE("cupti: a session hears of its own losses only") {
+    TracerCounters before;
+    before.activities = 90;
+    before.dropped = 10;
+    before.launches = 100;
+    before.buffers = 3;
+    TracerCounters now = before;
+    now.activities = 190;
+    now.launches = 200;
+    now.launches_open = 2;
+    now.buffers = 4;
+    CHECK(since(now, before).activities == 100);
+    CHECK(since(now, before).launches_open == 2);
+    CHECK(complaint(since(now, before)).empty());
+    CHECK_FALSE(complaint(now).empty());
+    TracerCounters again;  // of a new run of the tracer
+    again.activities = 5;
+    again.launches = 5;
+    again.buffers = 1;
+    CHECK(since(again, before).activities == 5);
 }
 
 TEST_CASE("cupti: one tracer at a time") {
