@@ -380,11 +380,11 @@ def by_calflops(module: nn.Module, inputs: tuple[torch.Tensor, ...], backward: b
 def by_deepspeed(module: nn.Module, inputs: tuple[torch.Tensor, ...], backward: bool) -> float:
     from deepspeed.profiling.flops_profiler import get_model_profile
 
-    _, macs, _ = get_model_profile(
+    flops, macs, _ = get_model_profile(
         module, args=list(inputs), print_profile=False, detailed=False, as_string=False,
         warm_up=0,
     )  # fmt: skip
-    return 2 * float(macs)
+    return float(flops) if getattr(module, "no_product", False) else 2 * float(macs)
 
 
 COUNT = {
