@@ -1,13 +1,15 @@
-"""FLOP counters against exact answers: ours beside six others, on the same 48 cases.
+"""FLOP counters against exact answers: ours beside six others, on the same 60 cases.
 
     python benchmarks/bench_flops.py            # every tool that is installed, each in a process
     python benchmarks/bench_flops.py --tool fvcore
 
 Truth is 2 FLOP for each multiply-add of products (matrix products, convolutions, attention,
-recurrent layers), worked out from the shapes; tools that count multiply-adds are doubled. A tool is
-exact, says that it does not know (nan, an exception), is silent (0), or is wrong by more than 10 %
-or by less (biases, activations, softmax count or do not by convention). "within 10 %" is kept apart
-so that a convention does not pass for an error.
+recurrent layers), worked out from the shapes; tools that count multiply-adds are doubled. Of what
+is no product, everything is asked, by the usual conventions: an element-wise operation is 1 FLOP
+an element, a complex FFT 5 n log2 n, a Cholesky factor n^3 / 3, a solution 2 n^3 / 3 + 2 n^2. A
+tool is exact, says that it does not know (nan, an exception), is silent (0), or is wrong by more
+than 10 % or by less (biases, activations, softmax count or do not by convention). "within 10 %" is
+kept apart so that a convention does not pass for an error.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -56,6 +59,11 @@ def cases() -> dict[str, tuple[nn.Module, tuple[torch.Tensor, ...], int, bool]]:
 
     def add(name: str, module: Any, inputs: tuple[torch.Tensor, ...], truth: int) -> None:
         out[name] = (module if isinstance(module, nn.Module) else Of(module), inputs, truth, False)
+
+    def add_all(name: str, module: Any, inputs: tuple[torch.Tensor, ...], truth: int) -> None:
+        """A case that is no product."""
+        add(name, module, inputs, truth)
+        out[name][0].no_product = True  # type: ignore[assignment]
 
     def add_backward(name: str, module: Any, inputs: Any, truth: int) -> None:
         made = module if isinstance(module, nn.Module) else Of(module)
@@ -207,6 +215,33 @@ def cases() -> dict[str, tuple[nn.Module, tuple[torch.Tensor, ...], int, bool]]:
         (t(8, 32, requires_grad=True), t(32, 32, requires_grad=True)),
         2 * 8 * 32 * 32,
     )
+    add(
+        "SDPA, causal, counted dense",
+        lambda *a: F.scaled_dot_product_attention(*a, is_causal=True),
+        (q, q, q),
+        4 * b * h * s * s * d,
+    )
+    add("product in another thread", _in_a_thread, (t(64, 32), t(32, 16)), mm)
+    add("autocast", _autocast, (t(64, 32), t(32, 16)), mm)
+    add("torch.jit.script", torch.jit.script(_mm), (t(64, 32), t(32, 16)), mm)
+    add("torch.compile", torch.compile(_mm, backend="eager"), (t(64, 32), t(32, 16)), mm)
+    add(
+        "grouped product",
+        lambda *a: torch._grouped_mm(*a),
+        (t(4, 16, 32, dtype=torch.bfloat16), t(4, 32, 64, dtype=torch.bfloat16)),
+        2 * 4 * 16 * 32 * 64,
+    )
+    add("operation of the user's own", _opaque(), (t(64, 64),), 2 * 64**3)
+    add_all("x * x + x", lambda x: x * x + x, (t(1000, 1000),), 2_000_000)
+    add_all(
+        "EmbeddingBag, sum",
+        Of(lambda m, i: m(i, torch.tensor([0, 2])), nn.EmbeddingBag(10, 4, mode="sum")),
+        (torch.tensor([1, 2, 3, 4]),),
+        8,
+    )
+    add_all("FFT", torch.fft.fft, (t(4, 16, dtype=torch.complex64),), 4 * 5 * 16 * 4)
+    add_all("Cholesky", torch.linalg.cholesky, (torch.eye(12),), 12**3 // 3)
+    add_all("solve", torch.linalg.solve, (torch.eye(12), t(12, 1)), 2 * 12**3 // 3 + 2 * 12**2)
     left, right = t(64, 32, requires_grad=True), t(32, 16, requires_grad=True)
     add_backward("x @ W", lambda a, b: a @ b, (left, right), 3 * mm)
     add_backward(
@@ -243,6 +278,32 @@ def cases() -> dict[str, tuple[nn.Module, tuple[torch.Tensor, ...], int, bool]]:
     return out
 
 
+def _mm(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return torch.mm(a, b)
+
+
+def _in_a_thread(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    thread = threading.Thread(target=torch.mm, args=(a, b))
+    thread.start()
+    thread.join()
+    return a
+
+
+def _autocast(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return torch.mm(a, b)
+
+
+def _opaque() -> Callable[[torch.Tensor], torch.Tensor]:
+    """An operation whose FLOPs nobody can know: to say so is the right answer."""
+
+    @torch.library.custom_op("bench_flops::square", mutates_args=())
+    def square(x: torch.Tensor) -> torch.Tensor:
+        return x @ x
+
+    return square  # type: ignore[return-value]
+
+
 def _checkpointed(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     from torch.utils.checkpoint import checkpoint
 
@@ -263,7 +324,12 @@ def by_picojoule(module: nn.Module, inputs: tuple[torch.Tensor, ...], backward: 
     with OpCounter() as counter:
         run(module, inputs, backward)
     products = ("matmul", "conv", "attention", "rnn", "opaque")
-    return math.fsum(r.cost.flops * r.calls for r in counter.rows if r.cost.kind in products)
+    everything = getattr(module, "no_product", False)
+    chosen = [r for r in counter.rows if everything or r.cost.kind in products]
+    # Other threads are not looked at: what they did is unknown, and that is said.
+    if any("thread" in note for note in counter.notes):
+        return math.nan
+    return math.fsum(r.cost.flops * r.calls for r in chosen)
 
 
 def by_flop_counter(module: nn.Module, inputs: tuple[torch.Tensor, ...], backward: bool) -> float:
@@ -314,11 +380,11 @@ def by_calflops(module: nn.Module, inputs: tuple[torch.Tensor, ...], backward: b
 def by_deepspeed(module: nn.Module, inputs: tuple[torch.Tensor, ...], backward: bool) -> float:
     from deepspeed.profiling.flops_profiler import get_model_profile
 
-    _, macs, _ = get_model_profile(
+    flops, macs, _ = get_model_profile(
         module, args=list(inputs), print_profile=False, detailed=False, as_string=False,
         warm_up=0,
     )  # fmt: skip
-    return 2 * float(macs)
+    return float(flops) if getattr(module, "no_product", False) else 2 * float(macs)
 
 
 COUNT = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -22,12 +23,21 @@ class Step:
     """One question; ``run(seconds, dry, folder)`` answers it.
 
     ``seconds`` is what it may take. ``dry``: there is no GPU, and what needs none is to be tried.
+    ``needs``: modules without which it is skipped.
     """
 
     name: str
     what: str
     seconds: float
     run: Callable[[float, bool, Path], Found]
+    needs: tuple[str, ...] = ()
+
+    def lacks(self) -> str:
+        """The module that is missing; "" if none is."""
+        for name in self.needs:
+            if importlib.util.find_spec(name) is None:
+                return name
+        return ""
 
 
 class Deadline:
@@ -48,8 +58,15 @@ class Deadline:
         return min(wish, 0.9 * self.left * wish / total) if total > 0 else 0.0
 
 
-def run_step(step: Step, seconds: float, dry: bool, folder: Path, entry: Path) -> Found:
-    """Run one step in a child; a crash, a hang and an exception are findings, too."""
+def run_step(
+    step: Step, seconds: float, dry: bool, folder: Path, entry: Path, most_s: float = 600.0
+) -> Found:
+    """Run one step in a child; a crash, a hang and an exception are findings, too.
+
+    A child may take longer than it was told, since libraries load and kernels compile: half as long
+    again and 20 s, but never more than ``most_s``.
+    """
+    limit = min(seconds * 1.5 + 20, max(5.0, most_s))
     target = folder / f"{step.name}.json"
     target.unlink(missing_ok=True)
     command = [sys.executable, str(entry), "--step", step.name, "--out", str(folder)]
@@ -60,13 +77,13 @@ def run_step(step: Step, seconds: float, dry: bool, folder: Path, entry: Path) -
     )
     why = ""
     try:
-        output, _ = child.communicate(timeout=seconds * 1.5 + 20)
+        output, _ = child.communicate(timeout=limit)
         if child.returncode:
             why = f"ended with {child.returncode}: {_tail(output)}"
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGKILL)
         output, _ = child.communicate()
-        why = f"did not end within {seconds * 1.5 + 20:.0f} s: {_tail(output)}"
+        why = f"did not end within {limit:.0f} s: {_tail(output)}"
     found: Found = {}
     if target.exists():
         found = json.loads(target.read_text(encoding="utf-8"))

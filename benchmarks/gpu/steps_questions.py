@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import math
 import os
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import analysis
-from harness import Found
+from harness import Found, write
 from steps_sensors import FieldValue, Nvml, now_ns
 
 
@@ -35,11 +36,34 @@ def batch_latency(nvml: Nvml) -> Found:
 
     idle = costs(nvml)
     x = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
-    for _ in range(200):
-        x @ x
+    ended = keep_busy(x, 3.0)
     busy = costs(nvml)
+    was_busy = not ended.query()
     torch.cuda.synchronize()
-    return {"idle": idle, "busy": busy, "answer": "see the figures"}
+    name = next(n for n in idle if "fields at once" in n)
+    pairs = [f"{x[name]['median']:.0f} us (p99 {x[name]['p99']:.0f})" for x in (idle, busy)]
+    return {
+        "idle": idle, "busy": busy, "busy_to_the_end": was_busy,
+        "answer": f"{name.partition(',')[0]}: idle {pairs[0]}, busy {pairs[1]}",
+    }  # fmt: skip
+
+
+def keep_busy(x: Any, seconds: float) -> Any:
+    """Queue products of ``x`` for about so long; an event of their end."""
+    import torch
+
+    x @ x
+    torch.cuda.synchronize()
+    begin = time.perf_counter()
+    for _ in range(5):
+        x @ x
+    torch.cuda.synchronize()
+    one = (time.perf_counter() - begin) / 5
+    for _ in range(min(5000, int(seconds / one))):
+        x @ x
+    ended = torch.cuda.Event()
+    ended.record()
+    return ended
 
 
 def samples(nvml: Nvml) -> Found:
@@ -61,12 +85,24 @@ def samples(nvml: Nvml) -> Found:
 
 
 def gpm_pace(nvml: Nvml) -> Found:
-    """Does GPM answer without privilege, and below 100 ms?"""
+    """Does GPM answer without privilege, below 100 ms, and while CUPTI traces?"""
+    import picojoule as pj
+
     first, second = ctypes.c_void_p(), ctypes.c_void_p()
     if nvml.lib.nvmlGpmSampleAlloc(ctypes.byref(first)) != 0:
         return {"answer": "no GPM here"}
     nvml.lib.nvmlGpmSampleAlloc(ctypes.byref(second))
     out: Found = {"root": os.geteuid() == 0}
+    pace(nvml, first, second, out, "")
+    with pj.profile(sources=["nvml"]):
+        out["tracing"] = pj._core.tracer_status()["mode"]
+        pace(nvml, first, second, out, ", traced")
+    out["answer"] = ", ".join(f"{k}: {v}" for k, v in out.items() if " ms" in k)
+    return out
+
+
+def pace(nvml: Nvml, first: Any, second: Any, out: Found, label: str) -> None:
+    """One metric of two GPM samples, for several times between them."""
     for pause_ms in (50, 100, 200):
         nvml.lib.nvmlGpmSampleGet(nvml.device, first)
         time.sleep(pause_ms * 1e-3)
@@ -80,20 +116,18 @@ def gpm_pace(nvml: Nvml) -> Found:
         ctypes.c_uint.from_buffer(memory, head).value = 2  # SM utilisation
         got = nvml.lib.nvmlGpmMetricsGet(memory)
         one = ctypes.c_uint.from_buffer(memory, head + 4).value
-        out[f"{pause_ms} ms"] = {"call": got, "metric": one}
-    out["answer"] = ", ".join(f"{k}: {v}" for k, v in out.items() if k.endswith("ms"))
-    return out
+        out[f"{pause_ms} ms{label}"] = {"call": got, "metric": one}
 
 
 def tracing_cost(nvml: Nvml) -> Found:
-    """What do a hundred thousand empty kernels cost with tracing on?"""
+    """What do three hundred thousand tiny kernels cost with tracing on?"""
     import torch
 
     import picojoule as pj
 
     x = torch.zeros(1, device="cuda")
 
-    def run(launches: int = 100_000) -> float:
+    def run(launches: int = 300_000) -> float:
         torch.cuda.synchronize()
         begin = time.perf_counter()
         for _ in range(launches):
@@ -112,24 +146,49 @@ def tracing_cost(nvml: Nvml) -> Found:
     }  # fmt: skip
 
 
-def clock_lock(nvml: Nvml) -> Found:
-    """Does PM sampling lock the clocks?"""
+def pm_sampling(nvml: Nvml) -> Found:
+    """Does PM sampling lock the clocks, what does it cost, and does it go with tracing?"""
+    import torch
+
     import picojoule as pj
 
-    before = [nvml.sm_clock_mhz() for _ in range(5)]
-    during: list[int] = []
-    with pj.counters.PmSampler(device=0, interval_us=1000):
-        time.sleep(0.5)
-        during = [nvml.sm_clock_mhz() for _ in range(5)]
-    changed = set(before) != set(during)
-    return {
-        "before_mhz": before, "during_mhz": during,
-        "answer": "it changes them" if changed else "no change seen",
-    }  # fmt: skip
+    x = torch.randn(4096, 4096, device="cuda", dtype=torch.bfloat16)
+
+    def work() -> tuple[float, list[int]]:
+        ended = keep_busy(x, 0.6)
+        clocks = [nvml.sm_clock_mhz() for _ in range(20)]
+        begin = time.perf_counter()
+        ended.synchronize()
+        for _ in range(300):
+            x @ x
+        torch.cuda.synchronize()
+        return time.perf_counter() - begin, clocks
+
+    work()
+    plain_s, before = work()
+    out: Found = {"before_mhz": before, "plain_s": plain_s}
+    for interval_us in (1000, 100):
+        with pj.counters.PmSampler(device=0, interval_us=interval_us) as sampler:
+            out[f"sampled_{interval_us}us_s"], during = work()
+        found: Any = sampler.readings
+        out[f"samples_{interval_us}us"] = len(found.values)
+        out[f"during_{interval_us}us_mhz"] = during
+        out[f"warnings_{interval_us}us"] = list(found.warnings)
+    with pj.profile() as prof, pj.counters.PmSampler(device=0, interval_us=1000) as sampler:
+        work()
+    out["traced_too"] = {"kernels": prof.kernels.calls, "samples": len(sampler.readings.values)}
+    low, high = min(before), max(before)
+    moved = [m for m in out["during_1000us_mhz"] if not low - 30 <= m <= high + 30]
+    cost = out["sampled_1000us_s"] / plain_s - 1
+    out["answer"] = (
+        f"{'it changes clocks' if moved else 'no change of clocks'}, {cost:+.1%} at 1 ms, "
+        f"{out['traced_too']['kernels']} kernels traced meanwhile"
+    )
+    return out
 
 
 def tensor_cycles(nvml: Nvml) -> Found:
-    """Do tensor cycles times 4096 give 2 n^3 on this chip?"""
+    """Do tensor cycles times the FLOPs of a cycle give 2 n^3 on this chip?"""
     import torch
 
     import picojoule as pj
@@ -143,11 +202,13 @@ def tensor_cycles(nvml: Nvml) -> Found:
             x @ x
         torch.cuda.synchronize()
         time.sleep(0.1)
-    readings: Any = sampler.readings
-    totals = {name: float(readings.values[:, i].sum()) for i, name in enumerate(readings.metrics)}
-    cycles = next((v for k, v in totals.items() if "hmma" in k), float("nan"))
-    ratio = cycles * 4096 / (20 * 2 * n**3)
-    return {"totals": totals, "ratio": ratio, "answer": f"{ratio:.3f} of the truth"}
+    found: Any = sampler.readings
+    totals = {q: float(found[q].sum()) for q in found.quantities}
+    cycles = next((v for k, v in totals.items() if "hmma" in k), math.nan)
+    flops, _, _ = pj.counters.tensor_flops(cycles, found.chip, None)
+    ratio = flops / (20 * 2 * n**3)
+    words = f"{ratio:.3f} of the truth" if ratio == ratio else f"{found.chip} is not in the table"
+    return {"chip": found.chip, "totals": totals, "ratio": ratio, "answer": words}
 
 
 def clock_offset(nvml: Nvml) -> Found:
@@ -175,16 +236,16 @@ def clock_offset(nvml: Nvml) -> Found:
 
 
 QUESTIONS: tuple[Callable[[Nvml], Found], ...] = (
-    timestamps, batch_latency, samples, gpm_pace, tracing_cost, clock_lock, tensor_cycles,
-    clock_offset,
+    timestamps, batch_latency, samples, gpm_pace, tracing_cost, clock_offset, tensor_cycles,
+    pm_sampling,
 )  # fmt: skip
 
 
 def questions(seconds: float, dry: bool, folder: Path) -> Found:
     """All of them; what one breaks does not stop the next.
 
-    The other two of the ten (does the counter integrate; do the counters' plans give the formula's
-    FLOPs) are steps of their own.
+    The other two of the ten (does the counter integrate; do the range profiler's counters give the
+    FLOPs of kernels whose truth is known) are the steps ``integral`` and ``flops``.
     """
     if dry:
         return {
@@ -199,5 +260,6 @@ def questions(seconds: float, dry: bool, folder: Path) -> Found:
         except Exception as error:
             words = f"{type(error).__name__}: {error}"[:300]
             out[question.__name__] = {"question": question.__doc__, "failed": words}
+        write(folder, "questions", out)
     said = [f"{k}: {v.get('answer', 'failed')}" for k, v in out.items()]
     return {**out, "said": "; ".join(said)}

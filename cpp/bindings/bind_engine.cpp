@@ -111,7 +111,8 @@ py::list discover() {
 
 py::dict status_dict(const TracerStatus& s) {
     return py::dict("mode"_a = to_string(s.mode), "words"_a = s.words, "remedy"_a = s.remedy,
-                    "holder"_a = s.holder, "library"_a = s.library, "version"_a = s.version);
+                    "holder"_a = s.holder, "library"_a = s.library, "caution"_a = s.caution,
+                    "version"_a = s.version);
 }
 
 }  // namespace

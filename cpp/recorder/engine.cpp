@@ -479,7 +479,6 @@ Trace Engine::materialise(const Session& s) const {
     t.begin_ns = s.begin_ns;
     t.begin_wall_ns = s.begin_wall_ns;
     t.end_ns = s.end_ns;
-    t.paths = RegionStore::instance().paths().nodes_from(0);
     std::vector<std::int32_t> local(channels_.size(), -1);
     for (std::size_t i = 0; i < s.channels.size(); ++i) {
         local[s.channels[i]] = static_cast<std::int32_t>(i);
@@ -523,6 +522,7 @@ Trace Engine::materialise(const Session& s) const {
         t.gaps.push_back({static_cast<std::uint16_t>(local[g.channel]), g.begin_ns, end, g.reason});
     }
     if (s.kernels) kernels_.fill(*s.kernels, t);
+    t.paths = RegionStore::instance().paths().nodes_from(0);  // last: all of the above is in it
     const EngineCounters spent = (s.end_ns != 0 ? s.at_end : counters()) - s.at_begin;
     t.overhead.merge(std::map<std::string, double>{
         {"sampler_cpu_s", static_cast<double>(spent.sampler_cpu_ns) * 1e-9},

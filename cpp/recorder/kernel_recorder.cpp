@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "model/journal.h"
+#include "recorder/regions.h"
 #include "sources/cuda_visible.h"
 #include "tracers/registry.h"
 
@@ -173,10 +174,9 @@ void KernelRecorder::fill(const KernelSession& s, Trace& trace) const {
             "joules are shares of the mean power. With output=... each is kept on disk.");
     }
     trace.meta["kernels"] = status_.words;
+    const TracerCounters mine = since(counters_, s.at_begin_);
     const auto count = [&](const char* name, std::uint64_t TracerCounters::* what) {
-        const std::uint64_t now = counters_.*what;
-        const std::uint64_t before = s.at_begin_.*what;  // of an earlier run of the tracer: larger
-        trace.overhead[name] = static_cast<double>(now >= before ? now - before : now);
+        trace.overhead[name] = static_cast<double>(mine.*what);
     };
     if (!status_.tracing() && s.cells_.empty()) return;
     count("kernels_unmatched", &TracerCounters::unmatched);
@@ -184,9 +184,12 @@ void KernelRecorder::fill(const KernelSession& s, Trace& trace) const {
     count("kernels_without_times", &TracerCounters::no_time);
     count("launches", &TracerCounters::launches);
     count("launches_lost", &TracerCounters::launches_lost);
+    count("kernels_cut_off", &TracerCounters::cut_off);
+    count("kernels_disturbed", &TracerCounters::disturbed);
+    trace.overhead["tracer_library_s"] = static_cast<double>(mine.library_ns) * 1e-9;
     trace.overhead["kernel_clock_residual_s"] =
         static_cast<double>(counters_.clock_residual_ns) * 1e-9;
-    const std::string words = complaint(counters_);
+    const std::string words = complaint(mine);
     if (!words.empty()) trace.warnings.push_back(words);
 }
 
@@ -236,6 +239,9 @@ TracerStatus KernelRecorder::start_tracer(std::unique_lock<std::mutex>& lock) {
     setup.current_path = g_current_path.load();
     setup.overlay = overlay_;
     setup.driver_branch = driver_branch();
+    setup.captured_below = [](std::uint32_t launch, std::uint32_t captured) {
+        return RegionStore::instance().paths().captured_below(launch, captured);
+    };
     // The tracer counts as CUDA does, the meters as NVML does: the two meet by UUID.
     setup.device_name = [this](std::uint32_t ordinal) -> DeviceName {
         const auto uuids = cuda_visible::Process::here().running_uuids;

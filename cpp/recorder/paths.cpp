@@ -26,6 +26,18 @@ PathId PathTable::intern_locked(PathId parent, std::string_view name) {
     return id;
 }
 
+PathId PathTable::captured_below(PathId launch, PathId captured) {
+    const std::lock_guard lock(mutex_);
+    const std::vector<PathId> to = chain(launch);
+    const std::vector<PathId> from = chain(captured);
+    const auto differ = std::ranges::mismatch(to, from).in2;
+    PathId path = intern_locked(launch, kCapturedName);
+    for (auto at = differ; at != from.end(); ++at) {
+        path = intern_locked(path, std::string(nodes_[*at].name));  // nodes_ may move
+    }
+    return path;
+}
+
 std::vector<PathNode> PathTable::nodes_from(std::size_t first) const {
     const std::lock_guard lock(mutex_);
     if (first >= nodes_.size()) return {};
@@ -46,8 +58,14 @@ std::string PathTable::name(PathId id) const {
 std::vector<std::string> PathTable::names(PathId id) const {
     const std::lock_guard lock(mutex_);
     std::vector<std::string> out;
+    for (const PathId p : chain(id)) out.push_back(nodes_[p].name);
+    return out;
+}
+
+std::vector<PathId> PathTable::chain(PathId id) const {
+    std::vector<PathId> out;
     if (id >= nodes_.size()) return out;
-    for (PathId p = id; p != kRootPath; p = nodes_[p].parent) out.push_back(nodes_[p].name);
+    for (PathId p = id; p != kRootPath; p = nodes_[p].parent) out.push_back(p);
     std::reverse(out.begin(), out.end());
     return out;
 }

@@ -19,6 +19,8 @@ constexpr PathId kRootPath = 0;
 // paths, further ones are booked under kOverflowName at the outermost level.
 constexpr std::size_t kMostPaths = 65'536;
 constexpr std::string_view kOverflowName = "(other regions)";
+// Stands between the path that launched a graph and the one that captured what it ran.
+constexpr std::string_view kCapturedName = "<captured>";
 
 // Thread safety: every method may be called from any thread.
 class PathTable {
@@ -28,6 +30,9 @@ class PathTable {
     // The id of `name` below `parent`, made on first use. A name that is already an ancestor (or
     // the parent itself) gives that ancestor: recursion does not grow the tree.
     PathId intern(PathId parent, std::string_view name);
+
+    // launch/<captured>/captured, without what both paths begin with.
+    PathId captured_below(PathId launch, PathId captured);
 
     // The nodes from `first` on, in order of id.
     [[nodiscard]] std::vector<PathNode> nodes_from(std::size_t first) const;
@@ -47,6 +52,8 @@ class PathTable {
 
   private:
     PathId intern_locked(PathId parent, std::string_view name);
+    // Outermost first. REQUIRES: mutex_ is held.
+    [[nodiscard]] std::vector<PathId> chain(PathId id) const;
 
     mutable std::mutex mutex_;
     std::vector<PathNode> nodes_;

@@ -114,6 +114,7 @@ std::string Engine::flush_journal(Session& session, std::int64_t timeout_ns) {
 void Engine::write() noexcept {
     ::prctl(PR_SET_NAME, "picojoule-io");
     std::vector<Record> batch;
+    std::vector<Record> of_kernels;
     std::unique_lock lock(mutex_);
     while (!journals_.empty()) {
         const bool urgent =
@@ -133,6 +134,9 @@ void Engine::write() noexcept {
             if (now < j.retry_at_ns && !(j.finished || writer_stop_)) continue;
             const bool last = j.finished;
             batch.clear();
+            // Before the paths are looked up: so all that kernels name are among them.
+            of_kernels.clear();
+            if (s->kernels) kernels_.drain(*s->kernels, of_kernels);
             const auto nodes = RegionStore::instance().paths().nodes_from(j.paths_written);
             for (std::size_t i = 0; i < nodes.size(); ++i) {
                 append_text(batch, TextUse::path, static_cast<std::uint32_t>(j.paths_written + i),
@@ -142,7 +146,7 @@ void Engine::write() noexcept {
                 append_text(batch, TextUse::meta, 0, 0, "journal_gap=" + j.writer_words);
             }
             const std::size_t head = batch.size();
-            if (s->kernels) kernels_.drain(*s->kernels, batch);
+            batch.insert(batch.end(), of_kernels.begin(), of_kernels.end());
             batch.insert(batch.end(), j.pending.begin(), j.pending.end());
             j.pending.clear();
             lock.unlock();

@@ -1,12 +1,9 @@
 // The same counters through the PMU "power": 64 bits wide, their wraps handled by the kernel.
 #include "sources/rapl_perf.h"
 
-#include <linux/perf_event.h>
-#include <sys/ioctl.h>
-#include <sys/syscall.h>
-
 #include <set>
 
+#include "sources/perf_pmu.h"
 #include "sources/sysfs.h"
 
 namespace picojoule::rapl {
@@ -23,44 +20,6 @@ constexpr Event kEvents[] = {
     {"energy-gpu", "uncore", false, false}, {"energy-ram", "dram", true, false},
     {"energy-psys", "psys", false, true},
 };
-
-// "0,18" or "0-1": one CPU of each package.
-std::vector<int> cpus_of(const std::string& mask) {
-    std::vector<int> cpus;
-    const char* at = mask.data();
-    const char* end = at + mask.size();
-    while (at < end) {
-        int first{};
-        auto parsed = std::from_chars(at, end, first);
-        if (parsed.ec != std::errc()) break;
-        int last = first;
-        if (parsed.ptr < end && *parsed.ptr == '-') {
-            parsed = std::from_chars(parsed.ptr + 1, end, last);
-            if (parsed.ec != std::errc()) break;
-        }
-        for (int cpu = first; cpu <= last; ++cpu) cpus.push_back(cpu);
-        at = parsed.ptr + 1;
-    }
-    return cpus;
-}
-
-// "event=0x02"; the format of this PMU puts it into the low byte, a umask above it.
-std::optional<std::uint64_t> config_of(const std::string& text) {
-    const auto value = [&text](std::string_view key) -> std::optional<std::uint64_t> {
-        const auto at = text.find(key);
-        if (at == std::string::npos) return std::nullopt;
-        const char* from = text.data() + at + key.size();
-        const char* end = text.data() + text.size();
-        const bool hex = end - from > 2 && from[0] == '0' && (from[1] == 'x' || from[1] == 'X');
-        std::uint64_t number{};
-        const auto parsed = std::from_chars(hex ? from + 2 : from, end, number, hex ? 16 : 10);
-        if (parsed.ec != std::errc()) return std::nullopt;
-        return number;
-    };
-    const auto event = value("event=");
-    if (!event) return std::nullopt;
-    return *event | value("umask=").value_or(0) << 8U;
-}
 
 class PerfSource final : public Source {
   public:
@@ -94,15 +53,6 @@ class PerfSource final : public Source {
     int error_{};
 };
 
-UniqueFd open_event(std::uint32_t type, std::uint64_t config, int cpu) {
-    perf_event_attr attributes{};
-    attributes.size = sizeof attributes;
-    attributes.type = type;
-    attributes.config = config;
-    return UniqueFd(static_cast<int>(
-        ::syscall(SYS_perf_event_open, &attributes, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC)));
-}
-
 }  // namespace
 
 bool discover_perf(const Environment& environment, Discovery& found) {
@@ -110,7 +60,7 @@ bool discover_perf(const Environment& environment, Discovery& found) {
     const auto type = sysfs::number(pmu + "/type");
     if (!type) return false;
 
-    const std::vector<int> cpus = cpus_of(sysfs::line(pmu + "/cpumask").value_or("0"));
+    const std::vector<int> cpus = perf::cpus_of(sysfs::line(pmu + "/cpumask").value_or("0"));
     const auto topology = [&](int cpu, const char* what) {
         return sysfs::number(environment.sysfs_root + "/devices/system/cpu/cpu" +
                              std::to_string(cpu) + "/topology/" + what)
@@ -128,7 +78,7 @@ bool discover_perf(const Environment& environment, Discovery& found) {
     for (const Event& event : kEvents) {
         const std::string file = pmu + "/events/" + event.file;
         const auto text = sysfs::line(file);
-        const auto config = text ? config_of(*text) : std::nullopt;
+        const auto config = text ? perf::config_of(*text) : std::nullopt;
         const auto scale_text = sysfs::line(file + ".scale");
         double scale{};
         if (!config || !scale_text ||
@@ -146,7 +96,7 @@ bool discover_perf(const Environment& environment, Discovery& found) {
                 if (by_die) domain += "-die-" + std::to_string(topology(cpu, "die_id"));
             }
             if (seen.contains(domain)) continue;
-            UniqueFd fd = open_event(static_cast<std::uint32_t>(*type), *config, cpu);
+            UniqueFd fd = perf::open_event(static_cast<std::uint32_t>(*type), *config, cpu);
             if (!fd) {
                 error = errno;
                 continue;
@@ -163,20 +113,7 @@ bool discover_perf(const Environment& environment, Discovery& found) {
         found.findings.push_back(
             {Finding::State::works, pmu, "perf events measure " + domains, ""});
     } else if (error == EACCES || error == EPERM) {
-        const std::string paranoid = environment.procfs_root + "/sys/kernel/perf_event_paranoid";
-        const std::string level = sysfs::line(paranoid).value_or("unreadable");
-        if (level == "0" || level.starts_with('-')) {
-            found.findings.push_back({Finding::State::refused, "perf_event_open",
-                                      "forbidden although " + paranoid + " is " + level +
-                                          ": a container's seccomp filter",
-                                      "docker run --cap-add PERFMON"});
-        } else {
-            found.findings.push_back(
-                {Finding::State::refused, paranoid,
-                 "perf events of the whole machine need 0 or less here (it is " + level +
-                     ") or CAP_PERFMON",
-                 "sudo sysctl kernel.perf_event_paranoid=0"});
-        }
+        found.findings.push_back(perf::whole_machine_refused(environment));
     } else {
         found.findings.push_back(
             {Finding::State::refused, pmu,

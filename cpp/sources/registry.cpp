@@ -29,6 +29,10 @@ namespace perf_flops {
 Discovery discover(const Environment&);
 }
 
+namespace perf_memory {
+Discovery discover(const Environment&);
+}
+
 namespace replay {
 Discovery discover(const Environment&);
 }
@@ -52,6 +56,9 @@ constexpr SourceFactory kSources[] = {
      SourceFactory::Default::fallback, cpu_estimate::discover},
     {"perf_flops", "FLOPs of this process on the CPU, by perf events (no energy)",
      SourceFactory::Default::on_request, perf_flops::discover},
+    {"perf_memory",
+     "bytes between CPUs and memory, by perf events of the whole machine (no energy)",
+     SourceFactory::Default::on_request, perf_memory::discover},
     {"replay", "a stored trace, played as if it were live", SourceFactory::Default::on_request,
      replay::discover},
     {"simulate", "a simulated sensor of made-up power, played live: nothing is measured",

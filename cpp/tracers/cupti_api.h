@@ -29,6 +29,16 @@ enum CuptiKind : std::uint32_t {
     kMemset = 2,
     // 3, KERNEL, would run kernels one after the other.
     kConcurrentKernel = 10,
+    kOverhead = 17,
+};
+
+// Which overhead is the library's own, done for whoever traces; others are the driver's (modules
+// that are loaded, kernels that are compiled), which would be there without a tracer.
+enum OverheadKind : std::uint32_t {
+    kBufferFlush = 1U << 16U,
+    kInstrumentation = 2U << 16U,
+    kResourceSetup = 3U << 16U,
+    kBufferRequest = 7U << 16U,
 };
 
 enum Attribute : int {
@@ -130,6 +140,16 @@ struct MemsetPrefix {
     std::uint32_t channel;
 };
 
+struct OverheadPrefix {
+    std::uint32_t kind;
+    std::uint32_t what;  // an OverheadKind
+    std::uint32_t object_kind;
+    std::uint32_t object[3];
+    std::uint64_t start;
+    std::uint64_t end;
+};
+
+static_assert(offsetof(OverheadPrefix, start) == 24 && sizeof(OverheadPrefix) == 40);
 static_assert(offsetof(KernelPrefix, start) == 16 && offsetof(KernelPrefix, device) == 40);
 static_assert(offsetof(KernelPrefix, grid) == 52 && offsetof(KernelPrefix, correlation) == 92);
 static_assert(offsetof(KernelPrefix, name) == 104 && offsetof(KernelPrefix, graph_node) == 144);

@@ -32,10 +32,12 @@ const char* copy_name(std::uint64_t kind) noexcept {
 }  // namespace
 
 Decoder::Decoder(ActivitySink& sink, std::function<DeviceName(std::uint32_t)> device_name,
-                 std::int64_t match_deadline_ns)
+                 std::int64_t match_deadline_ns,
+                 std::function<std::uint32_t(std::uint32_t, std::uint32_t)> captured_below)
     : sink_(sink),
       device_name_(std::move(device_name)),
       match_deadline_ns_(match_deadline_ns),
+      captured_below_(std::move(captured_below)),
       classes_(1024) {
     batch_.reserve(kBatch);
 }
@@ -69,6 +71,9 @@ void Decoder::record(const void* record, std::int64_t now) {
             break;
         case kMemset:
             set(*static_cast<const MemsetPrefix*>(record), now);
+            break;
+        case kOverhead:
+            overhead(*static_cast<const OverheadPrefix*>(record));
             break;
         default:
             ++counters_.unexpected;
@@ -117,6 +122,15 @@ void Decoder::set(const MemsetPrefix& r, std::int64_t now) {
     place(a, r.correlation, r.graph_node, now);
 }
 
+void Decoder::overhead(const OverheadPrefix& r) {
+    const bool own = r.what == kBufferFlush || r.what == kInstrumentation ||
+                     r.what == kResourceSetup || r.what == kBufferRequest;
+    if (!own || r.start == 0 || r.end < r.start || r.end > kLatest) return;
+    counters_.library_ns += r.end - r.start;
+    recent_[recent_at_++ % kRecent] = {r.start, r.end};
+    recent_until_ = std::max(recent_until_, r.end);
+}
+
 // A record without stamps is not of 1970, and one without an end has not lasted until now: the
 // library had no memory for the first, and tells of the second only once.
 bool Decoder::times(std::uint64_t start, std::uint64_t end, ActivityRecord& into) {
@@ -127,6 +141,12 @@ bool Decoder::times(std::uint64_t start, std::uint64_t end, ActivityRecord& into
     if (end < start || end > kLatest) {
         ++counters_.bad_time;
         return false;
+    }
+    if (start < recent_until_) [[unlikely]] {
+        const auto meets = [&](const auto& other) {
+            return start < other.second && end > other.first;
+        };
+        counters_.disturbed += std::ranges::any_of(recent_, meets) ? 1 : 0;
     }
     into.begin_ns = clock_.to_ours(static_cast<std::int64_t>(start));
     into.end_ns = clock_.to_ours(static_cast<std::int64_t>(end));
@@ -143,36 +163,50 @@ void Decoder::place(ActivityRecord& a, std::uint32_t correlation, std::uint64_t 
         a.graph_node = node.number;
         if (node.captured) {
             a.flags |= activity_flag::kCaptured;
-            a.path = node.path;
+            a.path = node.path;  // until its launch is known
             ++counters_.captured;
-            push(a);
-            return;
+        } else {
+            a.flags |= activity_flag::kForeignGraph;
+            ++counters_.foreign_graph;
         }
-        a.flags |= activity_flag::kForeignGraph;
-        ++counters_.foreign_graph;
     }
     if (launch) {
-        a.path = *launch;
+        launched(a, *launch);
         push(a);
     } else if (waiting_.size() < kMostWaiting) {
         waiting_.push_back({a, correlation, now + match_deadline_ns_});
     } else {
-        a.flags |= activity_flag::kUnmatched;
-        ++counters_.unmatched;
+        unmatched(a);
         push(a);
     }
+}
+
+void Decoder::launched(ActivityRecord& a, std::uint32_t path) {
+    if ((a.flags & activity_flag::kCaptured) == 0) {
+        a.path = path;
+        return;
+    }
+    if (!captured_below_) return;
+    const auto [it, first] = below_.try_emplace(pair(a.path, path), 0);
+    if (first) it->second = captured_below_(path, a.path);
+    a.path = it->second;
+}
+
+void Decoder::unmatched(ActivityRecord& a) {
+    launched(a, 0);
+    a.flags |= activity_flag::kUnmatched;
+    ++counters_.unmatched;
 }
 
 void Decoder::settle(std::int64_t now) {
     std::erase_if(waiting_, [&](Waiting& w) {
         if (const auto launch = launches_.find(w.correlation)) {
-            w.record.path = *launch;
+            launched(w.record, *launch);
             ++counters_.matched_late;
         } else if (now < w.deadline) {
             return false;
         } else {
-            w.record.flags |= activity_flag::kUnmatched;
-            ++counters_.unmatched;
+            unmatched(w.record);
         }
         push(w.record);
         return true;

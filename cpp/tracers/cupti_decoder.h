@@ -1,10 +1,12 @@
 // From CUPTI's records to Activities: no thread, no lock, and of CUPTI only the layout of records.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "tracers/clock_map.h"
@@ -20,7 +22,8 @@ namespace picojoule::cupti {
 class Decoder final : public LaunchReader {
   public:
     Decoder(ActivitySink& sink, std::function<DeviceName(std::uint32_t)> device_name,
-            std::int64_t match_deadline_ns);
+            std::int64_t match_deadline_ns,
+            std::function<std::uint32_t(std::uint32_t, std::uint32_t)> captured_below = {});
 
     [[nodiscard]] ClockMap& clock() noexcept { return clock_; }
     [[nodiscard]] TracerCounters& counters() noexcept { return counters_; }
@@ -44,6 +47,7 @@ class Decoder final : public LaunchReader {
     static constexpr std::size_t kMostClasses = 65'536;
     static constexpr std::size_t kMostSizes = 4096;
     static constexpr std::size_t kMostTracks = 65'535;
+    static constexpr std::size_t kRecent = 64;
 
     struct ClassKey {  // of a kernel: name, and four pairs of numbers; of a copy: kind and bytes
         std::uint64_t word[5];
@@ -74,10 +78,14 @@ class Decoder final : public LaunchReader {
     void kernel(const KernelPrefix& r, std::int64_t now);
     void copy(const MemcpyPrefix& r, std::int64_t now);
     void set(const MemsetPrefix& r, std::int64_t now);
+    void overhead(const OverheadPrefix& r);
     // What all kinds have in common; false: there is nothing to hand on.
     bool times(std::uint64_t start, std::uint64_t end, ActivityRecord& into);
     void place(ActivityRecord& a, std::uint32_t correlation, std::uint64_t graph_node,
                std::int64_t now);
+    // Books `a` on its launch, which was in `path`.
+    void launched(ActivityRecord& a, std::uint32_t path);
+    void unmatched(ActivityRecord& a);
     void push(const ActivityRecord& a);
 
     TrackSlot& track(std::uint32_t device, std::uint32_t context, std::uint32_t stream);
@@ -95,6 +103,8 @@ class Decoder final : public LaunchReader {
     LaunchTable launches_;
     std::uint32_t last_launch_{};
     GraphNodes nodes_;
+    std::function<std::uint32_t(std::uint32_t, std::uint32_t)> captured_below_;
+    std::unordered_map<std::uint64_t, std::uint32_t> below_;  // what that gave; of few pairs
     std::vector<Waiting> waiting_;
 
     std::vector<ClassSlot> classes_;  // open addressing; a power of two
@@ -107,6 +117,11 @@ class Decoder final : public LaunchReader {
     std::unordered_map<std::uint64_t, std::size_t> track_places_;
     std::size_t last_track_{};
     std::vector<ActivityRecord> batch_;
+
+    // What the library did for itself last, on its clock.
+    std::array<std::pair<std::uint64_t, std::uint64_t>, kRecent> recent_{};
+    std::size_t recent_at_{};
+    std::uint64_t recent_until_{};
 };
 
 }  // namespace picojoule::cupti

@@ -165,6 +165,30 @@ std::string version_words(std::uint32_t version) {
     }
 }
 
+std::string known_trouble(std::uint32_t version) {
+    struct Trouble {
+        std::uint32_t first, fixed;  // in [first, fixed)
+        const char* words;
+    };
+    constexpr Trouble kTroubles[] = {
+        {21, 130'000,
+         "programs with conditional nodes in CUDA graphs may crash in it (kernels=False spares "
+         "them)"},
+        {130'000, 130'001, "it may hang when tracing ends; 13.0 Update 1 mends that"},
+        {0, 130'101,
+         "once tracing has ended and begun anew in a process, kernels of CUDA graphs may name the "
+         "wrong launch; 13.1 Update 1 mends that"},
+        {130'200, 130'300, "calls made again and again grow slow while it traces; 13.3 mends that"},
+        {130'400, 130'401, "its memory grows in long traces; 13.4 Update 1 mends that"},
+    };
+    std::string found;
+    for (const Trouble& t : kTroubles) {
+        if (version < t.first || version >= t.fixed) continue;
+        found += (found.empty() ? "" : "; ") + std::string(t.words);
+    }
+    return found;
+}
+
 unsigned nvidia_driver_branch(const std::string& procfs_root) {
     std::ifstream file(procfs_root + "/driver/nvidia/version");
     std::string word;

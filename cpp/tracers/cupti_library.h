@@ -45,6 +45,10 @@ Library open_library(const Places& places);
 // "13.0", "12.6" ...
 std::string version_words(std::uint32_t version);
 
+// What that version gets wrong, by NVIDIA's release notes and others' reports, and cannot be
+// avoided from here; empty: nothing is known.
+std::string known_trouble(std::uint32_t version);
+
 // The branch of the NVIDIA driver (580 of 580.65.06) as the kernel tells it; 0: unknown.
 unsigned nvidia_driver_branch(const std::string& procfs_root = "/proc");
 

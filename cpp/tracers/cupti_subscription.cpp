@@ -21,6 +21,7 @@ TracerStatus Subscription::subscribe(const Library& library, const Callbacks& ca
     TracerStatus status;
     status.library = library.path;
     status.version = library.version;
+    status.caution = known_trouble(library.version);
 
     char holder[128] = {};
     SubscribeParams params{kSubscribeParams13_0, kOurName, holder, sizeof holder, 0, {}};
@@ -99,7 +100,10 @@ bool Subscription::enable(const Callbacks& callbacks, TracerStatus& status) {
             if (result != kSuccess) break;
         }
     }
-    if (result == kSuccess) return true;
+    if (result == kSuccess) {
+        enable_kind(kOverhead);  // its own cost; without it that is not known, and no more
+        return true;
+    }
     const std::string why = words(result);
     disable();
     unsubscribe();
@@ -110,6 +114,7 @@ bool Subscription::enable(const Callbacks& callbacks, TracerStatus& status) {
 }
 
 void Subscription::disable() noexcept {
+    disable_kind(kOverhead);
     // The other way round: never kernels alone, not even for a moment.
     for (const std::uint32_t kind : kKinds | std::views::reverse) disable_kind(kind);
     all_calls(false);
@@ -186,6 +191,7 @@ TracerStatus outlook(const Places& places, unsigned driver_branch) {
         status.remedy = library.remedy;
         return status;
     }
+    status.caution = known_trouble(library.version);
     const bool several = library.version >= kVersion13_3 && library.api.second_family() &&
                          driver_branch >= kDriverOfSeveral;
     status.mode = several ? TraceMode::shared : TraceMode::single;

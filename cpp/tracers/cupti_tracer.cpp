@@ -167,7 +167,7 @@ class Run {
           epoch_(epoch),
           setup_(setup),
           subscription_(library_),
-          decoder_(*setup.sink, setup.device_name, setup.match_deadline_ns) {}
+          decoder_(*setup.sink, setup.device_name, setup.match_deadline_ns, setup.captured_below) {}
 
     Subscription& subscription() noexcept { return subscription_; }
     Decoder& decoder() noexcept { return decoder_; }

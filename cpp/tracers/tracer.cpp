@@ -1,5 +1,6 @@
 #include "tracers/tracer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -14,6 +15,27 @@ std::string percent(std::uint64_t part, std::uint64_t whole) {
 }
 
 }  // namespace
+
+TracerCounters since(const TracerCounters& now, const TracerCounters& before) noexcept {
+    if (now.launches < before.launches || now.buffers < before.buffers) return now;
+    TracerCounters d = now;
+    for (const auto count : {&TracerCounters::activities,    &TracerCounters::kernels,
+                             &TracerCounters::copies,        &TracerCounters::sets,
+                             &TracerCounters::unmatched,     &TracerCounters::matched_late,
+                             &TracerCounters::captured,      &TracerCounters::foreign_graph,
+                             &TracerCounters::out_of_order,  &TracerCounters::dropped,
+                             &TracerCounters::no_time,       &TracerCounters::cut_off,
+                             &TracerCounters::bad_time,      &TracerCounters::stale,
+                             &TracerCounters::unexpected,    &TracerCounters::launches,
+                             &TracerCounters::launches_lost, &TracerCounters::nodes,
+                             &TracerCounters::nodes_lost,    &TracerCounters::classes_folded,
+                             &TracerCounters::library_ns,    &TracerCounters::disturbed,
+                             &TracerCounters::buffers,       &TracerCounters::buffers_refused,
+                             &TracerCounters::clock_steps}) {
+        d.*count -= std::min(now.*count, before.*count);
+    }
+    return d;
+}
 
 std::string complaint(const TracerCounters& c) {
     if (c.launches > 0 && c.activities == 0 && c.dropped == 0 && c.cut_off == 0 &&
@@ -31,6 +53,12 @@ std::string complaint(const TracerCounters& c) {
     if (c.unmatched > 0) {
         words += (words.empty() ? "" : "; ") + std::to_string(c.unmatched) + " (" +
                  percent(c.unmatched, all) + ") belong to no known launch";
+    }
+    if (c.disturbed * 100 > c.activities) {
+        words +=
+            (words.empty() ? "" : "; ") + std::to_string(c.disturbed) + " (" +
+            percent(c.disturbed, all) +
+            ") ran while the vendor's library worked for the tracer: they may have taken longer";
     }
     return words;
 }

@@ -19,7 +19,7 @@ namespace picojoule {
 
 namespace activity_flag {
 constexpr std::uint8_t kGraph = 1;     // ran as a node of a graph
-constexpr std::uint8_t kCaptured = 2;  // the path is the one that was open when the node was made
+constexpr std::uint8_t kCaptured = 2;  // the node was seen being made: see captured_below
 // The graph is older than the tracer: the path is that of the graph's launch.
 constexpr std::uint8_t kForeignGraph = 4;
 constexpr std::uint8_t kUnmatched = 8;  // no launch was seen: the path is the root
@@ -65,11 +65,20 @@ struct TracerCounters {
     std::uint64_t nodes_lost{};      // too many to remember
     std::uint64_t classes_folded{};  // activities whose shape is not told apart any more
 
+    // The library's own work while the program ran, and what it ran beside (at least): such times
+    // may be longer than without a tracer.
+    std::uint64_t library_ns{};
+    std::uint64_t disturbed{};
+
     std::uint64_t buffers{};           // decoded
     std::uint64_t buffers_refused{};   // the pool was empty
     std::uint64_t clock_steps{};       // the library's clock was set while tracing
     std::int64_t clock_residual_ns{};  // how far off the mapping of clocks was at its worst
 };
+
+// What was added since `before`; all of `now` where the tracer began anew meanwhile. Gauges
+// (launches_open, clock_residual_ns) are those of now.
+TracerCounters since(const TracerCounters& now, const TracerCounters& before) noexcept;
 
 // Takes what a tracer tells. All calls come from the tracer's thread, one at a time.
 class ActivitySink {
@@ -107,6 +116,7 @@ struct TracerStatus {
     std::string remedy;   // what mends it; empty: nothing to do
     std::string holder;   // overlay: who holds the library, where it tells
     std::string library;  // the file
+    std::string caution;  // what this version of it is known to get wrong; empty: nothing
     std::uint32_t version{};
 
     [[nodiscard]] bool tracing() const noexcept {
@@ -127,6 +137,9 @@ struct TracerSetup {
     std::uint32_t (*current_path)() noexcept {};
     // Names of a device, by the library's index. Called on the tracer's thread. None: "gpu:N".
     std::function<DeviceName(std::uint32_t)> device_name;
+    // The path of what a graph ran: `captured`, open when its node was made, as seen from `launch`,
+    // open when the graph was launched. Called on the tracer's thread. None: `captured` itself.
+    std::function<std::uint32_t(std::uint32_t launch, std::uint32_t captured)> captured_below;
     bool overlay{};                         // asked for: leave the library to others
     unsigned driver_branch{};               // 580, 610 ...; 0: unknown (see nvidia_driver_branch)
     unsigned blocks = 32;                   // at most 63 buffers ...

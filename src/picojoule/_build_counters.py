@@ -67,7 +67,7 @@ def _counter(trace: _core.Trace, channel: Channel) -> Counter:
 
 
 def _counts_what(field: str) -> str:
-    return {"ns": "ns", "flop": "FLOP"}.get(field.rpartition("_")[2], "1")
+    return {"ns": "ns", "flop": "FLOP", "bytes": "B"}.get(field.rpartition("_")[2], "1")
 
 
 def _silence(channel: Channel) -> int:

@@ -50,7 +50,8 @@ class Doctor:
 
     meters: tuple[Meter, ...]
     versions: Mapping[str, str]
-    #: How kernels of a GPU will be traced: dict with ``mode``, ``words``, ``remedy``, ``library``.
+    #: How kernels of a GPU will be traced: dict with ``mode``, ``words``, ``remedy``, ``library``,
+    #: ``caution`` (what that version is known to get wrong).
     tracing: Mapping[str, Any] = field(default_factory=dict)
     nvtx: str = ""  # why NVTX ranges are not seen as regions here; "" if they are
 
@@ -106,6 +107,8 @@ class Doctor:
             lines += ["", *_wrap(f"GPU kernels: {self.tracing['words']}", "")]
             if self.tracing["remedy"]:
                 lines += _wrap(f"to mend it: {self.tracing['remedy']}", "  ")
+            if self.tracing.get("caution"):
+                lines += _wrap(f"known of this version: {self.tracing['caution']}", "  ")
         if self.nvtx:
             lines += ["", *_wrap(f"NVTX ranges: {self.nvtx}", "")]
         return "\n".join([*lines, "", self.verdict()])

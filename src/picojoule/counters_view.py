@@ -27,7 +27,7 @@ class Counter:
         field: which series of that domain.
         quantity: ``"ratio"``, ``"rate"``, ``"frequency"``, ``"flags"`` or ``"count"``.
         unit: of ``value``: ``"1"``, ``"B/s"``, ``"Hz"``, ``"mask"``, and for counts what is
-            counted (``"ns"``, ``"FLOP"``, or ``"1"``).
+            counted (``"ns"``, ``"FLOP"``, ``"B"``, or ``"1"``).
         provenance: how it was got, as for an ``Estimate``.
         time_ns: shape (n,), i8, ns of CLOCK_MONOTONIC, the first at the profile's begin.
         value: shape (n,), f8; nan where it is not known. ``value[i]`` holds from ``time_ns[i]`` to

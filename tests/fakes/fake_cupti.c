@@ -69,6 +69,12 @@ typedef struct {
     uint32_t graph, channel;
 } Memset;
 
+typedef struct {
+    uint32_t kind, what, object_kind, object[3];
+    uint64_t start, end;
+} Overhead;
+
+_Static_assert(offsetof(Overhead, start) == 24 && sizeof(Overhead) == 40, "layout");
 _Static_assert(offsetof(Kernel, name) == 104 && offsetof(Kernel, graph_node) == 144, "layout");
 _Static_assert(offsetof(Memcpy, graph_node) == 64 && offsetof(Memset, graph_node) == 64, "layout");
 
@@ -370,6 +376,14 @@ static void write_record(const FakeLaunch* l, uint32_t correlation) {
         m.correlation = correlation;
         m.graph_node = l->graph_node;
         memcpy(at, &m, sizeof m);
+    } else if (l->kind == 17) {
+        Overhead o;
+        memset(&o, 0, sizeof o);
+        o.kind = l->kind;
+        o.what = l->copy_kind;
+        o.start = l->start;
+        o.end = l->end;
+        memcpy(at, &o, sizeof o);
     } else {
         memcpy(at, &l->kind, sizeof l->kind);
     }
@@ -718,6 +732,7 @@ static int enable(uint32_t kind) {
     if (g_subscribed == 0) violation("records are enabled without a subscription");
     if (g_request == NULL && g_request_v2 == NULL) violation("records are enabled without buffers");
     if (kind == 3) violation("KERNEL serialises kernels");
+    if (kind == 4 || kind == 5) violation("every call of the API is recorded");
     if (g.enable_error != 0 && (int)kind == g.enable_error_kind) return g.enable_error;
     if (kind > 30) return INVALID_KIND;
     g_kinds |= 1 << kind;
@@ -817,6 +832,18 @@ int cuptiActivityGetNumDroppedRecords_v2(void* subscriber, void* context, uint32
 int cuptiActivityRegisterTimestampCallback(uint64_t (*clock)(void)) {
     (void)clock;
     violation("a time stamp callback is registered");
+    return OK;
+}
+
+int cuptiActivityEnableHWTrace(uint8_t on) {
+    (void)on;
+    violation("hardware tracing is switched on, whose flushes may write anywhere");
+    return OK;
+}
+
+int cuptiActivityEnableLatencyTimestamps(uint8_t on) {
+    (void)on;
+    violation("latency time stamps are switched on");
     return OK;
 }
 

@@ -16,7 +16,7 @@ typedef struct {
     uint32_t device, context, stream;
     uint32_t grid[3], block[3];
     uint32_t static_shared, dynamic_shared;
-    uint32_t copy_kind;
+    uint32_t copy_kind;  // of a copy; of kind 17, which overhead
     uint64_t bytes;
     uint64_t start, end;  // in CUPTI's time; end 0 with a start: still running
     uint64_t graph_node;

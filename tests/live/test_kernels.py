@@ -172,6 +172,34 @@ def test_backward_threads_work_for_whoever_is_in_backward_now(gpu):
     assert said.found == sorted(expected)
 
 
+def test_graphs_run_below_their_launch_and_name_their_capture(gpu, tmp_path):
+    said = gpu(
+        """
+        use_gpu()
+        cupti.fake_cupti_graph_node.argtypes = [ctypes.c_uint64, ctypes.c_uint64]
+        with pj.profile("train", sources=["nvml"], output="run.pj") as prof:
+            with pj.region("warm up"):
+                with pj.region("forward"):
+                    launch("gemm", kind=0)  # captured: no record comes of it
+                    cupti.fake_cupti_graph_node(1001, 0)
+            with pj.region("decode"):
+                for _ in range(20):
+                    graph = launch("", kind=0, call=514)
+                    launch("gemm", ms=1, call=0, corr=graph, node=1001)
+                    launch("of an older graph", ms=1, call=0, corr=graph, node=7)
+                    time.sleep(0.002)
+        found = {"/".join(k.region) + ":" + k.name: [k.calls, k.captured] for k in prof.kernels}
+        stored = {"/".join(k.region) + ":" + k.name: [k.calls, k.captured]
+                  for k in pj.load("run.pj").kernels}
+        say(found=found, stored=stored, regions=[r.path for r in prof.regions])
+        """
+    )
+    assert said.found == said.stored
+    assert said.found["decode/<captured>/warm up/forward:gemm"] == [20, True]
+    assert said.found["decode:of an older graph"] == [20, True]
+    assert ["<captured>"] not in [r[-1:] for r in said.regions]  # no region of the program's
+
+
 def test_nested_profiles_and_late_kernels(gpu):
     said = gpu(
         """

@@ -128,6 +128,19 @@ EQUAL(kVirtualizedInsufficientPrivileges, CUPTI_ERROR_VIRTUALIZED_DEVICE_INSUFFI
 EQUAL(kMemcpy, CUPTI_ACTIVITY_KIND_MEMCPY);
 EQUAL(kMemset, CUPTI_ACTIVITY_KIND_MEMSET);
 EQUAL(kConcurrentKernel, CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL);
+EQUAL(kOverhead, CUPTI_ACTIVITY_KIND_OVERHEAD);
+EQUAL(kBufferFlush, CUPTI_ACTIVITY_OVERHEAD_CUPTI_BUFFER_FLUSH);
+EQUAL(kInstrumentation, CUPTI_ACTIVITY_OVERHEAD_CUPTI_INSTRUMENTATION);
+EQUAL(kResourceSetup, CUPTI_ACTIVITY_OVERHEAD_CUPTI_RESOURCE);
+SAME(OverheadPrefix, what, CUpti_ActivityOverhead, overheadKind);
+SAME(OverheadPrefix, start, CUpti_ActivityOverhead, start);
+SAME(OverheadPrefix, end, CUpti_ActivityOverhead, end);
+#if CUPTI_API_VERSION >= 130000
+EQUAL(kBufferRequest, CUPTI_ACTIVITY_OVERHEAD_ACTIVITY_BUFFER_REQUEST);
+SAME(OverheadPrefix, what, CUpti_ActivityOverhead3, overheadKind);
+SAME(OverheadPrefix, start, CUpti_ActivityOverhead3, start);
+SAME(OverheadPrefix, end, CUpti_ActivityOverhead3, end);
+#endif
 EQUAL(kZeroedBuffers, CUPTI_ACTIVITY_ATTR_ZEROED_OUT_ACTIVITY_BUFFER);
 EQUAL(kDriverApi, CUPTI_CB_DOMAIN_DRIVER_API);
 EQUAL(kRuntimeApi, CUPTI_CB_DOMAIN_RUNTIME_API);

@@ -509,6 +509,44 @@ TEST_CASE("cupti: a graph's kernels belong to where they were captured") {
     CHECK(n.launches_open == 0);  // captured launches wait for nothing
 }
 
+TEST_CASE("cupti: what a graph ran is booked where it was captured, below where it was launched") {
+    Lab lab;
+    lab.setup.captured_below = [](std::uint32_t launch, std::uint32_t captured) {
+        return launch * 1000 + captured;
+    };
+    lab.setup.match_deadline_ns = 20'000'000;
+    lab.started();
+    {
+        const Region region(11);
+        lab.fake.graph_node(1001, 0);
+    }
+    for (std::uint32_t i = 1; i <= 3; ++i) {
+        const Region region(50 + i);
+        lab.node_ran(lab.launch_graph(), 1001, "a");
+    }
+    // A record that is there before its launch, and one whose launch nobody saw.
+    lab.node_ran(500, 1001, "early");
+    lab.node_ran(600, 1001, "lone");
+    lab.tracer->flush(0);
+    {
+        const Region region(60);
+        FakeLaunch l = lab.kernel();
+        l.kind = 0;
+        l.call = kCuGraphLaunch;
+        l.correlation = 500;
+        lab.launch(l);
+    }
+    lab.tracer->flush(0);
+    CHECK(within_ms(1000, [&] { return lab.tracer->counters().unmatched == 1; }));
+    lab.stop();
+    std::map<std::string, std::vector<std::uint32_t>> paths;
+    for (const ActivityRecord& a : lab.sink.all) paths[lab.sink.name(a)].push_back(a.path);
+    CHECK(paths["a"] == std::vector<std::uint32_t>{51'011, 52'011, 53'011});
+    CHECK(paths["early"] == std::vector<std::uint32_t>{60'011});
+    CHECK(paths["lone"] == std::vector<std::uint32_t>{11});
+    CHECK(lab.tracer->counters().captured == 5);
+}
+
 TEST_CASE("cupti: a graph that is older than the tracer belongs to its launch") {
     Lab lab;
     lab.fake.graph_node(1001, 0);  // nobody listens yet
@@ -700,7 +738,7 @@ TEST_CASE("cupti: records of other kinds are stepped over") {
     lab.started();
     lab.launch(lab.kernel());
     FakeLaunch other = lab.kernel();
-    other.kind = 17;
+    other.kind = 30;
     lab.launch(other);
     lab.launch(lab.kernel());
     lab.stop();
@@ -871,7 +909,84 @@ TEST_CASE("cupti: kernels are recorded with copies and sets, or not at all") {
     }
     Lab lab;
     lab.started();
-    CHECK(lab.fake.kinds() == (1 << 10 | 1 << 1 | 1 << 2));
+    CHECK(lab.fake.kinds() == (1 << 10 | 1 << 1 | 1 << 2 | 1 << 17));
+}
+
+TEST_CASE("cupti: without records of its own cost, kernels are recorded all the same") {
+    Lab lab("enable_error=14;enable_error_kind=17");
+    lab.started();
+    lab.launch(lab.kernel());
+    lab.stop();
+    CHECK(lab.sink.all.size() == 1);
+    CHECK(lab.tracer->counters().library_ns == 0);
+}
+
+TEST_CASE("cupti: the library's own cost is told, and what ran beside it") {
+    Lab lab;
+    lab.started();
+    const std::uint64_t base = lab.fake.now();
+    const auto overhead = [&](std::uint32_t what, std::uint64_t from, std::uint64_t to) {
+        FakeLaunch o{};
+        o.kind = 17;
+        o.copy_kind = what;
+        o.start = base + from;
+        o.end = base + to;
+        lab.launch(o);
+    };
+    overhead(1U << 16U, 10'000, 15'000);  // a flush
+    overhead(2U << 16U, 50'000, 51'000);  // instrumentation
+    overhead(4U << 16U, 0, 90'000);       // a module is loaded: not the tracer's doing
+    overhead(1U << 16U, 0, 0);
+    for (const auto& [from, to] :
+         {std::pair{9'000, 10'000}, std::pair{9'000, 10'001}, std::pair{14'999, 16'000},
+          std::pair{15'000, 50'000}, std::pair{50'500, 50'600}, std::pair{60'000, 70'000}}) {
+        FakeLaunch l = lab.kernel();
+        l.start = base + static_cast<std::uint64_t>(from);
+        l.end = base + static_cast<std::uint64_t>(to);
+        lab.launch(l);
+    }
+    lab.stop();
+    const TracerCounters n = lab.tracer->counters();
+    CHECK(n.kernels == 6);
+    CHECK(n.library_ns == 6'000);
+    CHECK(n.disturbed == 3);
+    CHECK(n.unexpected == 0);
+    CHECK(complaint(n) ==
+          "3 (50.0 %) ran while the vendor's library worked for the tracer: they may have taken "
+          "longer");
+}
+
+TEST_CASE("cupti: what a version is known to get wrong") {
+    CHECK(cupti::known_trouble(130'500).empty());
+    CHECK(cupti::known_trouble(130'001).find("wrong launch") != std::string::npos);
+    CHECK(cupti::known_trouble(130'001).find("hang") == std::string::npos);
+    CHECK(cupti::known_trouble(130'000).find("hang") != std::string::npos);
+    CHECK(cupti::known_trouble(24).find("conditional nodes") != std::string::npos);
+    CHECK(cupti::known_trouble(18).find("conditional nodes") == std::string::npos);
+    Lab lab("version=130400;kernel=248;memcpy=112;memset=104");
+    CHECK(lab.start().caution == "its memory grows in long traces; 13.4 Update 1 mends that");
+}
+
+TEST_CASE("cupti: a session hears of its own losses only") {
+    TracerCounters before;
+    before.activities = 90;
+    before.dropped = 10;
+    before.launches = 100;
+    before.buffers = 3;
+    TracerCounters now = before;
+    now.activities = 190;
+    now.launches = 200;
+    now.launches_open = 2;
+    now.buffers = 4;
+    CHECK(since(now, before).activities == 100);
+    CHECK(since(now, before).launches_open == 2);
+    CHECK(complaint(since(now, before)).empty());
+    CHECK_FALSE(complaint(now).empty());
+    TracerCounters again;  // of a new run of the tracer
+    again.activities = 5;
+    again.launches = 5;
+    again.buffers = 1;
+    CHECK(since(again, before).activities == 5);
 }
 
 TEST_CASE("cupti: one tracer at a time") {

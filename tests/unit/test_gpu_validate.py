@@ -104,6 +104,72 @@ def test_a_step_that_fails_or_hangs_is_a_finding(harness, tmp_path):
     assert "raise  FAILED" in harness.table(results)
 
 
+def test_a_missing_package_is_no_failure(harness):
+    assert harness.Step("a", "", 1, lambda *a: {}, ("json", "no_such_package")).lacks() == (
+        "no_such_package"
+    )
+    assert harness.Step("a", "", 1, lambda *a: {}, ("json",)).lacks() == ""
+
+
+def test_a_step_never_outlasts_the_whole(harness, tmp_path):
+    entry = tmp_path / "entry.py"
+    entry.write_text(
+        "import pathlib, sys, time\n"
+        "out = pathlib.Path(sys.argv[sys.argv.index('--out') + 1])\n"
+        "(out / 'hang.json').write_text('{\"so far\": 1}')\n"
+        "print('hanging', flush=True)\ntime.sleep(600)\n",
+        encoding="utf-8",
+    )
+    step = harness.Step("hang", "", 100, lambda *a: {})
+    found = harness.run_step(step, 100, False, tmp_path, entry, 5.0)
+    assert found["failed"] == "did not end within 5 s: hanging"
+    assert found["so far"] == 1  # what was written before stays
+
+
+def test_nsight_computes_table():
+    import steps_counters
+
+    report = (
+        "==PROF== Connected\n"
+        '"ID","Kernel Name","Metric Name","Metric Unit","Metric Value"\n'
+        '"0","fill","fadd","inst","10"\n'
+        '"1","gemm","ffma","inst","1,000"\n'
+        '"1","gemm","fadd","inst","500"\n'
+        '"2","gemm","fadd","inst","n/a"\n'
+    )
+    assert steps_counters.largest(report, {"ffma": 2, "fadd": 1}) == 2500
+    assert math.isnan(steps_counters.largest("==ERROR== no permission\n", {"ffma": 2}))
+
+
+def test_our_overhead_as_a_part_of_torchs():
+    import steps_overhead
+
+    out = {"picojoule": {"ratio": 1.005}, "torch.profiler": {"ratio": 1.2}}
+    assert steps_overhead.compared(out)["of_torch_profilers"] == pytest.approx(0.025)
+    assert steps_overhead.compared({**out, "torch.profiler": {"failed": "refused"}}) == {}
+    assert steps_overhead.compared({**out, "torch.profiler": {"ratio": 0.99}}) == {}
+    words = steps_overhead.said(
+        {"loading_s": 3.0, **out, "Zeus": {"failed": "no"}}
+        | {
+            "picojoule": {"ratio": 1.005, "low": 1.0, "high": 1.01},
+            "torch.profiler": {"ratio": 1.2, "low": 1.1, "high": 1.3},
+        }
+    )
+    assert words.startswith("picojoule +0.50% [+0.00%, +1.00%]; torch.profiler +20.00%")
+    assert words.endswith("Zeus failed")
+
+
+def test_the_wishes_of_all_steps_fit_the_time():
+    done = subprocess.run(
+        [sys.executable, str(GPU / "validate"), "--list"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    wishes = [float(line.rpartition("(")[2].split()[0]) for line in done.stdout.splitlines()]
+    assert len(wishes) >= 12 and sum(wishes) <= 8 * 60
+
+
 def test_nan_is_null_in_the_files(harness, tmp_path):
     harness.write(tmp_path, "x", {"a": math.nan, "b": np.arange(2), "c": (1.5,)})
     assert json.loads((tmp_path / "x.json").read_text()) == {"a": None, "b": [0, 1], "c": [1.5]}

@@ -264,6 +264,7 @@ def test_tasks_that_take_turns(client):
     assert all(r.open_at_end == 0 for r in prof.regions)
 
 
+@pytest.mark.filterwarnings("ignore:os.fork")  # JAX's, where another test has loaded it
 def test_a_fork_inside_ranges(client):
     with pj.profile(**QUICK):
         client.push(b"parent")

@@ -8,6 +8,7 @@ import io
 import json
 import math
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -35,6 +36,29 @@ def block_of(profile, **more):
     """The table's part about kernels, as lines."""
     text = table.render(profile, color=False, **{"width": 140, **more})
     return next(b for b in text.split("\n\n") if b.startswith("Kernel")).splitlines()
+
+
+# ---- the table elsewhere ----
+
+
+@pytest.mark.parametrize("library", ["pandas"])
+def test_the_table_as_a_data_frame(library):
+    pytest.importorskip(library)
+    kernels = profile_of(traced()).kernels
+    frame = getattr(kernels, f"to_{library}")()
+    assert list(frame.columns) == list(kernels.columns())
+    assert len(frame) == len(kernels)
+    assert frame["name"].to_list() == [k.name for k in kernels]
+    assert frame["calls"].to_list() == [k.calls for k in kernels]
+    assert frame["time_s"].to_list() == [k.time_s for k in kernels]
+    assert all(math.isnan(v) for v in frame["flops"].to_list())  # unknown, and no 0
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_missing_data_frame_library_is_named(library, monkeypatch):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(pj.MissingExtraError, match=library):
+        getattr(profile_of(traced()).kernels, f"to_{library}")()
 
 
 # ---- runs beside the table ----

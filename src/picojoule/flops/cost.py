@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 #: How a cost was got.
-SOURCES = ("aten", "user", "triton", "inductor", "hlo", "counter")
+SOURCES = ("aten", "user", "triton", "inductor", "hlo", "cublas", "counter")
 #: What was computed with. A "tensor-" type is one of the units that multiply small matrices.
 TYPES = (
     *("tensor-bf16", "tensor-fp16", "tensor-tf32", "tensor-fp8", "tensor-int8"),

@@ -13,7 +13,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from picojoule.flops.cost import Cost
-from picojoule.flops.work import OP_MARK, KernelCost, Path, Window, Work, below, total
+from picojoule.flops.work import (
+    CAPTURED,
+    OP_MARK,
+    KernelCost,
+    Path,
+    Window,
+    Work,
+    below,
+    total,
+)
 
 if TYPE_CHECKING:
     from picojoule.kernels import Kernel
@@ -216,7 +225,9 @@ def _ops_told_apart(rows: Sequence[Kernel], windows: Sequence[Window]) -> list[K
 
     While ops are counted each is a path node of its own below its region. All FLOPs of an op go to
     that of its kernels which runs longest; the others, its helpers, compute none of them. A kernel
-    of the same name and shape in the same region costs the same for each launch.
+    of the same name and shape in the same region costs the same for each launch. An op that was
+    looked at while a graph was captured ran at each launch of that graph: its kernel's launches are
+    taken for as many of its calls.
     """
     costs = {(*r.path, OP_MARK + r.op + "|" + r.signature): r for w in windows for r in w.rows}
     ops: dict[Path, list[Kernel]] = {}
@@ -226,16 +237,18 @@ def _ops_told_apart(rows: Sequence[Kernel], windows: Sequence[Window]) -> list[K
     # (region, name, grid, block) -> [FLOP], [bytes], [launches], types, op names, sources
     seen: dict[tuple[object, ...], list[tuple[Cost, int, int, str]]] = {}
     for path, launched in ops.items():
-        row = costs.get(path)
+        row = next((costs[p] for p in _as_captured(path) if p in costs), None)
         main = max(launched, key=lambda k: k.time_s)
         for k in launched:
             cost = Cost(math.nan, math.nan, "", "", "opaque", "")
             calls = 0
+            launches = k.calls
             if row is not None:
                 calls = row.calls
+                launches = calls if CAPTURED in path else launches
                 cost = row.cost if k is main else replace(row.cost, flops=0.0, bytes=0.0)
             key = (path[:-1], k.name, k.grid, k.block)
-            seen.setdefault(key, []).append((cost, calls, k.calls, _op_name(path[-1])))
+            seen.setdefault(key, []).append((cost, calls, launches, _op_name(path[-1])))
     out = []
     for k in rows:
         path = k.region
@@ -263,6 +276,19 @@ def _ops_told_apart(rows: Sequence[Kernel], windows: Sequence[Window]) -> list[K
             k = replace(k, region=path, op=op)
         out.append(k)
     return out
+
+
+def _as_captured(path: Path) -> list[Path]:
+    """The paths that may have been open when what ran in ``path`` was captured, likeliest first.
+
+    A path of a graph is launch / <captured> / rest, where ``rest`` leaves out what both have in
+    common, so that any beginning of the launch's may have stood before it.
+    """
+    if CAPTURED not in path:
+        return [path]
+    at = path.index(CAPTURED)
+    launch, rest = path[:at], path[at + 1 :]
+    return [(*launch[:n], *rest) for n in range(len(launch), -1, -1)]
 
 
 def _op_name(node: str) -> str:

@@ -11,7 +11,7 @@ import math
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -43,6 +43,32 @@ _QUESTIONS = frozenset(
 )
 
 
+#: Said where threads began while operations were looked at: what they ran is not in the rows.
+OTHER_THREADS = "operations of other Python threads were not looked at"
+
+
+@contextmanager
+def _new_threads(told: Callable[[], None]) -> Iterator[None]:
+    """Call ``told`` when a Python thread begins to run in the block, however short it lives."""
+    before = threading.getprofile()
+    open_ = True
+
+    def first_event(frame: Any, event: Any, argument: Any) -> None:
+        if open_ and not threading.current_thread().daemon:
+            told()
+        sys.setprofile(before)  # for this thread: nothing, or whose place this was
+        if before is not None:
+            before(frame, event, argument)
+
+    threading.setprofile(first_event)
+    try:
+        yield
+    finally:
+        open_ = False
+        if threading.getprofile() is first_event:
+            threading.setprofile(before)
+
+
 @dataclass(slots=True)
 class Row:
     """All calls of one operation with one signature in one region."""
@@ -70,13 +96,12 @@ class OpCounter:
     ) -> None:
         """Nothing is counted before the block is entered."""
         self._mode = _Mode(path, around)
-        self._others: set[int | None] = set()
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
         """Begin to count."""
-        self._others = {t.ident for t in threading.enumerate()} - {threading.get_ident()}
         with ExitStack() as undo:
+            undo.enter_context(_new_threads(self._another))
             # The compiler does not work under a mode: what may fall back to eager does, what must
             # not (fullgraph=True) would raise. The same operations run either way.
             if "torch._dynamo" in sys.modules:
@@ -93,9 +118,9 @@ class OpCounter:
     ) -> None:
         """Nothing stays installed."""
         self._undo.close()
-        others = {t.ident for t in threading.enumerate() if not t.daemon} - {threading.get_ident()}
-        if others - self._others:
-            self._mode.notes["operations of other Python threads were not looked at"] = None
+
+    def _another(self) -> None:
+        self._mode.notes[OTHER_THREADS] = None
 
     @property
     def rows(self) -> Sequence[Row]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import collections
 import math
 import threading
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from picojoule import _core
-from picojoule.errors import UsageError
-from picojoule.flops import triton_meta
+from picojoule.errors import MissingExtraError, UsageError
+from picojoule.flops import cublas_log, triton_meta
 from picojoule.flops.cost import Cost
 from picojoule.flops.work import OP_MARK, OpRow, Path, Window
 
@@ -27,6 +27,9 @@ _lock = threading.Lock()
 
 class count_flops:  # noqa: N801 - a verb to its users: `with pj.count_flops():`
     """Look at every PyTorch operation in a block: its FLOPs, its bytes, its region.
+
+    Products that cuBLAS runs for others (CuPy, raw CUDA) are seen by its log, where it has one:
+    their FLOPs belong to their regions, and to no kernel.
 
     Meant for one or two steps of a warm-up. Each signature (operation, shapes, dtypes) is costed
     once; every profile that is open then takes the cost of its regions' calls, and on a GPU of its
@@ -44,7 +47,7 @@ class count_flops:  # noqa: N801 - a verb to its users: `with pj.count_flops():`
     ...                 step(batch)
 
     Raises:
-        MissingExtraError: PyTorch is not installed.
+        MissingExtraError: PyTorch is not installed, and cuBLAS not loaded.
         UsageError: entered a second time.
     """
 
@@ -53,25 +56,28 @@ class count_flops:  # noqa: N801 - a verb to its users: `with pj.count_flops():`
         self._session: _core.Session | None = None
         self._counter: OpCounter | None = None
         self._triton: dict[tuple[str, Path], list[Cost]] = {}
+        self._products: dict[tuple[str, Path], list[Cost]] = {}
+        self._in_op = threading.local()
         self._undo = ExitStack()
         self._window: Window | None = None
         self._inside: Path = ()
+        self._traced = False
 
     def __enter__(self) -> Self:
         """Begin to look."""
         if self._session is not None:
             raise UsageError("a count_flops() is good for one block; make another")
-        from picojoule.flops.torch_ops import OpCounter
-
+        self._counter = self._new_counter()
         self._inside = _region()
         # A session without meters counts how often each region is entered meanwhile.
         self._session = _core.begin("", [], 0.0, "", [], "off")
         with ExitStack() as undo:
             undo.callback(self._session.end)
-            traced = _core.tracer_status()["mode"] in ("single", "shared")
-            counter = OpCounter(path=_region, around=_mark if traced else None)
+            self._traced = _core.tracer_status()["mode"] in ("single", "shared")
+            undo.enter_context(cublas_log.looking(self._product))
             undo.enter_context(triton_meta.looking(self._told, lambda name: _mark(name, "")))
-            self._counter = undo.enter_context(counter)
+            if self._counter is not None:
+                undo.enter_context(self._counter)
             self._undo = undo.pop_all()
         return self
 
@@ -82,10 +88,12 @@ class count_flops:  # noqa: N801 - a verb to its users: `with pj.count_flops():`
         traceback: TracebackType | None,
     ) -> None:
         """Stop; what was seen is kept, whatever ended the block."""
-        assert self._counter is not None
         assert self._session is not None
         self._undo.close()
-        rows = [OpRow(r.op, r.signature, r.path, r.calls, r.cost) for r in self._counter.rows]
+        seen = self._counter.rows if self._counter is not None else ()
+        rows = [OpRow(r.op, r.signature, r.path, r.calls, r.cost) for r in seen]
+        for (signature, path), costs in self._products.items():
+            rows.append(OpRow("cublas.matmul", signature, path, len(costs), costs[0]))
         for (name, path), costs in self._triton.items():
             rows.append(OpRow(name, "", path, len(costs), _mean(costs)))
         trace = self._session.trace()
@@ -98,10 +106,36 @@ class count_flops:  # noqa: N801 - a verb to its users: `with pj.count_flops():`
             end_ns=trace.end_ns,
             rows=tuple(rows),
             calls=calls,
-            notes=tuple(self._counter.notes),
+            notes=tuple(self._counter.notes) if self._counter is not None else (),
         )
         with _lock:
             _windows.append(self._window)
+
+    def _new_counter(self) -> OpCounter | None:
+        try:
+            from picojoule.flops.torch_ops import OpCounter
+        except MissingExtraError:
+            if not cublas_log.loaded():
+                raise
+            return None
+        return OpCounter(path=_region, around=self._around)
+
+    @contextmanager
+    def _around(self, op: str, signature: str) -> Iterator[None]:
+        self._in_op.depth = getattr(self._in_op, "depth", 0) + 1
+        try:
+            if self._traced:
+                with _mark(op, signature):
+                    yield
+            else:
+                yield
+        finally:
+            self._in_op.depth -= 1
+
+    def _product(self, signature: str, cost: Cost) -> None:
+        # What an operation of PyTorch runs is in the operation's own row.
+        if not getattr(self._in_op, "depth", 0):
+            self._products.setdefault((signature, _region()), []).append(cost)
 
     def _told(self, name: str, cost: Cost) -> None:
         self._triton.setdefault((name, _region()), []).append(cost)

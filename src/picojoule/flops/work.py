@@ -21,6 +21,9 @@ VERSION = 1
 #: at, so that the kernels which it launches are known as its own.
 OP_MARK = "\x1fop:"
 
+#: Stands in a kernel's path between the region that launched a graph and the one that captured it.
+CAPTURED = "<captured>"
+
 Path = tuple[str, ...]
 Shape = tuple[int, int, int]
 

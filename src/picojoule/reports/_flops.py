@@ -18,6 +18,7 @@ SOURCES = {
     "triton": "what the Triton kernels tell of themselves",
     "inductor": "what torch.compile's code generator tells",
     "hlo": "formulas of XLA's operations",
+    "cublas": "the shapes that cuBLAS logged",
     "counter": "hardware counters",
 }
 _MOST_OPS = 6

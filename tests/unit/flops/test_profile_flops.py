@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 
 from picojoule._runs import profile_of
 from picojoule.flops.cost import Cost
-from picojoule.flops.work import OP_MARK, KernelCost, OpRow, Window, Work, from_json, to_json
+from picojoule.flops.work import (
+    CAPTURED,
+    OP_MARK,
+    KernelCost,
+    OpRow,
+    Window,
+    Work,
+    from_json,
+    to_json,
+)
 
 S = 1_000_000_000
 MM = Cost(2000.0, 300.0, "fp32", "aten", "matmul")
@@ -194,6 +203,21 @@ def test_launches_carry_the_cost_of_the_op_that_launched_their_like():
     assert np.bincount(runs["kernel"]).tolist() == [k.calls for k in found.kernels]
     ops = found.kernels.by("op")
     assert {k.name for k in ops} == {"aten.mm", "step"}
+
+
+def test_an_op_looked_at_while_captured_costs_at_every_replay():
+    # Two mm of one shape were captured while ops were looked at; the graph ran 50 times since.
+    paths = [
+        (0, "train"), (1, "decode"), (2, CAPTURED), (3, "capture"), (4, OP_MARK + "aten.mm|8x8"),
+    ]  # fmt: skip
+    seen = [(100 + 0.01 * i, 100.004 + 0.01 * i, 5, 0) for i in range(100)]
+    rows = [OpRow("aten.mm", "8x8", ("train", "capture"), 2, MM)]
+    work = Work((window(rows, {("train", "capture"): 1}),))
+    found = gpu(work, seen, paths)
+    (gemm,) = found.kernels
+    assert gemm.region == ("train", "decode", CAPTURED, "capture") and gemm.op == "aten.mm"
+    assert gemm.calls == 100 and gemm.flops == 100 * 2000
+    assert found.flops.model == 100 * 2000
 
 
 def test_shapes_of_one_kernel_share_the_ops_they_served():

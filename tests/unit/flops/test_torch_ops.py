@@ -375,6 +375,27 @@ def test_a_training_step_has_no_unknown_operation():
         assert [r.op for r in counter.rows if math.isnan(r.cost.flops)] == []
 
 
+def test_a_thread_that_came_and_went_is_told():
+    import sys
+
+    seen = []
+    threading.setprofile(lambda *event: seen.append(event))  # another tool's
+    try:
+        mine = threading.getprofile()
+        with OpCounter() as counter:
+            thread = threading.Thread(target=torch.mm, args=(t(4, 4), t(4, 4)))
+            thread.start()
+            thread.join()
+        assert threading.getprofile() is mine and seen
+    finally:
+        threading.setprofile(None)
+    assert any("threads" in note for note in counter.notes)
+    assert sys.getprofile() is None
+    with OpCounter() as counter:
+        t(4, 4) @ t(4, 4)
+    assert not counter.notes and threading.getprofile() is None
+
+
 def test_a_thread_that_is_still_there_is_told():
     release = threading.Event()
     with OpCounter() as counter:
