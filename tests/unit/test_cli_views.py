@@ -130,6 +130,8 @@ def test_doctor_as_json(capsys):
     said = [finding for meter in found["meters"] for finding in meter["findings"]]
     assert {finding["state"] for finding in said} <= {"works", "refused", "absent"}
     assert all(finding["why"] for finding in said)
+    assert all(meter["findings"] for meter in found["meters"])  # those on request as well
+    assert "perf_flops" in {meter["meter"] for meter in found["meters"]}
 
 
 def test_doctor_says_what_the_numbers_will_be():
