@@ -57,6 +57,8 @@ def test_report_to_an_unwritable_place(run, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["report", run, "--html", str(tmp_path / "file" / "x.html")]) == 1
     assert capsys.readouterr().err.startswith("picojoule: error: ")
+    assert main(["report", run, "--html", str(tmp_path / "absent" / "x.html")]) == 1
+    assert f"there is no folder {tmp_path / 'absent'}" in capsys.readouterr().err
 
 
 def test_every_format_can_be_written_to_a_file(run, tmp_path):
