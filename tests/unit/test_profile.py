@@ -356,10 +356,16 @@ def test_left_by_another_thread():
 # ---- absurd arguments ----
 
 
-@pytest.mark.parametrize("rate", [0, -1, math.nan, math.inf, -math.inf, 1e9, "x", [], object()])
+@pytest.mark.parametrize("rate", [0, -1, math.nan, math.inf, -math.inf, 1e9, 5001, "x", [], object()])
 def test_bad_rates(rate):
     with pytest.raises(pj.UsageError, match="rate_hz"):
         pj.profile(rate_hz=rate)
+
+
+def test_the_fastest_rate_is_taken():
+    with pj.profile(rate_hz=5000, **QUICK) as prof:
+        sum(range(1_000_000))
+    assert prof.overhead["polls"] > 0 and len(prof.readings) > 0
 
 
 @pytest.mark.parametrize("sources", [[], "", [""], [None], [1], 5, {}])
