@@ -344,7 +344,22 @@ std::vector<MeterFinding> Engine::findings() {
     for (const SourceFactory& f : source_registry()) {
         if (f.by_default != SourceFactory::Default::on_request) meter(lock, std::string(f.name));
     }
-    return findings_;
+    std::vector<MeterFinding> found = findings_;
+    lock.unlock();
+    // What is opened on request only is looked at and let go: its counters would go on counting.
+    for (const SourceFactory& f : source_registry()) {
+        if (f.by_default != SourceFactory::Default::on_request) continue;
+        const std::string key(f.name);
+        if (std::ranges::any_of(found, [&](const auto& m) { return m.meter == key; })) continue;
+        Discovery looked;
+        try {
+            looked = f.discover(Environment::from_process());
+        } catch (const std::exception& error) {
+            looked.findings.push_back({Finding::State::refused, key, error.what(), ""});
+        }
+        for (Finding& said : looked.findings) found.push_back({key, std::move(said)});
+    }
+    return found;
 }
 
 std::vector<MeterFinding> Engine::known_findings() {

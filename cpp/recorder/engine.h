@@ -135,7 +135,8 @@ class Engine {
     // Ends every open session as interrupted and stops the threads; for the interpreter's exit.
     void shutdown();
 
-    // Opens every default meter and returns what each said. Waits for slow drivers.
+    // Opens every default meter, looks at the others, and returns what each said. Waits for slow
+    // drivers.
     std::vector<MeterFinding> findings();
     // What the meters said that are open already.
     std::vector<MeterFinding> known_findings();

@@ -84,8 +84,10 @@ Discovery discover(const Environment& environment) {
     const std::lock_guard lock(g_mutex);
     const auto trace = shelf().find(environment.argument);
     if (trace == shelf().end()) {
-        found.findings.push_back({Finding::State::absent, "replay:" + environment.argument,
-                                  "no trace was given; use sources=[\"replay:run.pj\"]", ""});
+        found.findings.push_back(
+            {Finding::State::absent,
+             environment.argument.empty() ? "" : "replay:" + environment.argument,
+             "no trace was given; use sources=[\"replay:run.pj\"]", ""});
         return found;
     }
     found.sources.push_back(std::make_unique<Replay>(trace->second));

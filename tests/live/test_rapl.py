@@ -62,6 +62,27 @@ def test_energy_is_the_true_one(scenario, tmp_path, start_uj, wraps):
     assert said.warnings == []
 
 
+STILL = f"""
+sys.path.insert(0, {str(Path(trees.__file__).parent)!r})
+from pathlib import Path
+import trees
+
+trees.powercap(Path(os.environ["PICOJOULE_SYSFS"]), range_uj={RANGE_UJ - 1})
+with pj.profile(sources=["rapl"], rate_hz=200) as prof:
+    time.sleep(0.5)
+say(duplicates=prof.overhead["duplicates"], polls=prof.overhead["polls"], joules=prof.energy_j,
+    gaps=len(prof.result.gaps), readings=len(prof.readings))
+"""
+
+
+def test_a_counter_that_stands_still_is_noted_as_such(scenario, tmp_path):
+    said = scenario(STILL, PICOJOULE_SYSFS=str(tmp_path / "sys"))
+    assert said.readings > 0
+    assert said.duplicates > 0  # the same value again, at each look after the first
+    assert said.joules == 0.0  # which a counter may well say; it is no gap
+    assert said.gaps == 0
+
+
 def powerless() -> None:
     """From here on, root minds the permissions of files as anyone else does."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl

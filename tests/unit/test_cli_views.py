@@ -57,6 +57,8 @@ def test_report_to_an_unwritable_place(run, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["report", run, "--html", str(tmp_path / "file" / "x.html")]) == 1
     assert capsys.readouterr().err.startswith("picojoule: error: ")
+    assert main(["report", run, "--html", str(tmp_path / "absent" / "x.html")]) == 1
+    assert f"there is no folder {tmp_path / 'absent'}" in capsys.readouterr().err
 
 
 def test_every_format_can_be_written_to_a_file(run, tmp_path):
@@ -130,6 +132,8 @@ def test_doctor_as_json(capsys):
     said = [finding for meter in found["meters"] for finding in meter["findings"]]
     assert {finding["state"] for finding in said} <= {"works", "refused", "absent"}
     assert all(finding["why"] for finding in said)
+    assert all(meter["findings"] for meter in found["meters"])  # those on request as well
+    assert "perf_flops" in {meter["meter"] for meter in found["meters"]}
 
 
 def test_doctor_says_what_the_numbers_will_be():

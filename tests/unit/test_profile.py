@@ -243,7 +243,12 @@ def test_methods():
         def outer_class(cls, x):
             return cls.factor * x
 
+        @pj.profile(**QUICK)
+        def __call__(self, x):
+            return x + self.factor
+
     thing = Thing()
+    assert thing(5) == 7 and Thing.__call__.last_profile.finished
     assert thing.plain(3) == 6 and Thing.plain(thing, 4) == 8
     assert thing.plain.last_profile.finished
     assert thing.inner_static(1) == Thing.outer_static(1) == 1
@@ -356,10 +361,18 @@ def test_left_by_another_thread():
 # ---- absurd arguments ----
 
 
-@pytest.mark.parametrize("rate", [0, -1, math.nan, math.inf, -math.inf, 1e9, "x", [], object()])
+@pytest.mark.parametrize(
+    "rate", [0, -1, math.nan, math.inf, -math.inf, 1e9, 5001, "x", [], object()]
+)
 def test_bad_rates(rate):
     with pytest.raises(pj.UsageError, match="rate_hz"):
         pj.profile(rate_hz=rate)
+
+
+def test_the_fastest_rate_is_taken():
+    with pj.profile(rate_hz=5000, **QUICK) as prof:
+        sum(range(1_000_000))
+    assert prof.overhead["polls"] > 0 and len(prof.readings) > 0
 
 
 @pytest.mark.parametrize("sources", [[], "", [""], [None], [1], 5, {}])

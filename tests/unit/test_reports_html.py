@@ -3,6 +3,7 @@ import hashlib
 import json
 import re
 import stat
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -124,6 +125,12 @@ def test_what_the_page_says():
         assert words in text
 
 
+def test_every_unit_of_a_headline_is_set_smaller():
+    profile = profiles.training()
+    page = html.render(replace(profile, end_ns=profile.begin_ns + 245 * 10**9))
+    assert '<p class="big">4 <span>min</span> 05 <span>s</span></p>' in page
+
+
 def test_estimated_series_say_so_in_the_data():
     data = Page(html.render(profiles.training())).data
     assert {s["domain"]: s["provenance"] for s in data["series"]} == {
@@ -191,6 +198,7 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path, where):
     with pytest.raises(OSError) as caught:
         html.write(profiles.empty(), tmp_path / where)
     assert str(tmp_path) in str(caught.value)
+    assert ("there is no folder" in str(caught.value)) == (where != ".")
 
 
 # ---- thinning ----

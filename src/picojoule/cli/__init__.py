@@ -100,8 +100,8 @@ def _explain(error: Exception) -> int:
     if isinstance(error, PicojouleError):
         _terminal.complain(str(error))
     elif isinstance(error, OSError):
-        where = f": {error.filename}" if error.filename else ""
-        _terminal.complain(f"{error.strerror}{where}" if error.strerror else str(error))
+        what = f"{error.filename}: " if error.filename else ""
+        _terminal.complain(f"{what}{error.strerror}" if error.strerror else str(error))
     else:
         _terminal.complain(
             f"{type(error).__name__}: {error} (this is a fault in picojoule; "

@@ -31,7 +31,10 @@ def write(path: str | os.PathLike[str], content: str | bytes) -> None:
             return
         _replace(target, data, mode)
     except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
+        why = error.strerror or str(error)
+        if isinstance(error, FileNotFoundError) and not target.parent.exists():
+            why = f"there is no folder {target.parent} to write into"
+        raise OSError(error.errno, why, os.fspath(path)) from error
 
 
 def send(file: IO[Any], content: str | bytes) -> None:

@@ -607,11 +607,15 @@ def _marked(region: Region) -> str:
 
 
 def _unit(text: str) -> str:
-    """A quantity with its unit set smaller."""
+    """A quantity with its unit set smaller, with each of them in ``4 min 05 s``."""
     number, gap, unit = text.rpartition(" ")
     if not gap or not any(c.isdigit() for c in number) or any(c.isdigit() for c in unit):
         return _e(text)
-    return f"{_e(number)} <span>{_e(unit)}</span>"
+    words = (
+        _e(word) if any(c.isdigit() for c in word) else f"<span>{_e(word)}</span>"
+        for word in text.split(" ")
+    )
+    return " ".join(words)
 
 
 def _color_index(profile: Profile) -> dict[str, int]:
