@@ -28,6 +28,7 @@ struct AttributeInput {
     double lag_s{};
     // Windows k whose end is the begin of k + 1, with one error.
     std::span<const std::uint8_t> shared;
+    bool shifted{};  // both edges of a window err alike: its length is the sensor's, its place not
     std::span<const double> prior_rate, prior_cv;  // (K,); NaN: none
     struct Total {
         std::int64_t begin_ns{}, end_ns{};

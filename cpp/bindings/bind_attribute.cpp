@@ -135,7 +135,7 @@ py::dict attribute_py(const Times& begin, const Times& end, const Doubles& value
                       std::size_t n_classes, const Doubles& edge_std, const Doubles& value_std,
                       double lag_s, int contiguous, const Doubles& prior_rate,
                       const Doubles& prior_cv, const py::object& total, double gain_std,
-                      bool baseline, unsigned threads) {
+                      bool baseline, bool shifted, unsigned threads) {
     AttributeInput in;
     in.begin_ns = view(begin);
     in.end_ns = view(end);
@@ -149,6 +149,8 @@ py::dict attribute_py(const Times& begin, const Times& end, const Doubles& value
     in.prior_cv = view(prior_cv);
     in.gain_std = gain_std;
     in.baseline = baseline;
+    in.shifted = shifted;
+    in.settle_edges = !shifted;
     in.threads = threads;
     if (!total.is_none()) {
         const auto t = total.cast<std::tuple<std::int64_t, std::int64_t, double>>();
@@ -176,7 +178,7 @@ void bind_attribute(py::module_& m) {
     m.def("attribute", &attribute_py, "begin_ns"_a, "end_ns"_a, "value"_a, "span_begin_ns"_a,
           "span_end_ns"_a, "span_class"_a, "n_classes"_a, "edge_std_ns"_a, "value_std"_a, "lag_s"_a,
           "contiguous"_a, "prior_rate"_a, "prior_cv"_a, "total"_a, "gain_std"_a, "baseline"_a,
-          "threads"_a);
+          "shifted"_a, "threads"_a);
 }
 
 }  // namespace picojoule

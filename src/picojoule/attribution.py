@@ -109,6 +109,7 @@ def attribute(
     total: tuple[int, int, float] | None = None,
     gain_std: float = 0.05,
     baseline: bool = True,
+    shifted: bool = False,
 ) -> Attribution:
     """Split readings of an additive quantity among the spans that ran meanwhile.
 
@@ -141,6 +142,9 @@ def attribute(
         total: (begin_ns, end_ns, value) of a measurement to which all parts must add up.
         gain_std: relative uncertainty of the meter's gain.
         baseline: whether time without any span has a rate of its own.
+        shifted: True for a gauge (``pj.sensor_windows``): windows are of a length that the sensor
+            keeps, so that both edges of one err alike by ``edge_std_ns``, and share no edge with
+            their neighbours, whatever ``contiguous`` says.
 
     Raises:
         ValueError: an argument is not what it must be; the message names it and the index.
@@ -188,12 +192,13 @@ def attribute(
         _spread("edge_std_ns", edge_std_ns, len(begins), "scalar or one for each reading"),
         _spread("value_std", value_std, len(begins), "scalar or one for each reading"),
         float(lag_s),
-        -1 if contiguous is None else int(bool(contiguous)),
+        0 if shifted else -1 if contiguous is None else int(bool(contiguous)),
         rates,
         cvs,
         total,
         float(gain_std),
         bool(baseline),
+        bool(shifted),
         0,
     )
     return Attribution(gain_std=float(gain_std), **found)
