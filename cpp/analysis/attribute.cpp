@@ -144,7 +144,8 @@ void Solver::shape_noise() {
         shape_.value2[k] = in_.value_std[k] * in_.value_std[k] + aside2_[k];
         shape_.length_s[k] = eq_.length_s(k);
         const double begin = eq_.begin_rate(k, x_), end = eq_.end_rate(k, x_);
-        if (in_.shifted) {  // what comes in at one edge goes out at the other
+        if (!in_.shifted.empty() &&
+            in_.shifted[k] != 0) {  // what comes in at one edge goes out at the other
             shape_.begin2[k] = 0.0;
             shape_.end2[k] = edge(std::abs(end - begin), eq_.end_std_ns(k));
             continue;

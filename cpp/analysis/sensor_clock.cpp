@@ -226,7 +226,8 @@ std::vector<Candidate> likely_models(std::span<const Bracket> ticks, double peri
         for (const double walk : kWalk) {
             const bool least = jitter == kJitter.front() && walk == kWalk.front();
             if (!least && std::max(jitter, walk) > 0.1 * period) continue;
-            const double evidence = Filter(some, period, period_cv, {jitter, walk}).run(turns, true).evidence;
+            const double evidence =
+                Filter(some, period, period_cv, {jitter, walk}).run(turns, true).evidence;
             best = std::max(best, evidence);
             out.push_back({{jitter, walk}, evidence});
         }

@@ -9,7 +9,7 @@ namespace {
 
 constexpr double kReach = 2.5;  // standard deviations of a tick's time that cells cover
 constexpr int kRounds = 40;
-constexpr int kCoarseRounds = 6;  // where cells are few, so is the accuracy that is asked for
+constexpr int kCoarseRounds = 6;   // where cells are few, so is the accuracy that is asked for
 constexpr double kSettled = 1e-4;  // change of the cost that ends the rounds
 constexpr double kUniform2 = 1.0 / 12.0;
 

@@ -282,8 +282,8 @@ void Identifier::curvature(SensorFit& fit, Best& best) const {
     }
     cholesky(hessian);
     best.cov = inverse(hessian);
-    best.evidence = -best.cost - 0.5 * log_det(hessian) +
-                    0.5 * static_cast<double>(d) * std::log(6.2831853);
+    best.evidence =
+        -best.cost - 0.5 * log_det(hessian) + 0.5 * static_cast<double>(d) * std::log(6.2831853);
 }
 
 void Identifier::report(const Best& best) {
@@ -299,8 +299,7 @@ void Identifier::report(const Best& best) {
         return std::min(std[i], widen * std::sqrt(best.cov(i, i)));
     };
     const double delay_std = spread(d - 1) * period_;
-    const double common =
-        *std::min_element(out_.clock.std_ns.begin(), out_.clock.std_ns.end());
+    const double common = *std::min_element(out_.clock.std_ns.begin(), out_.clock.std_ns.end());
     out_.delay_ns = {best.x.back() * period_, std::hypot(delay_std, common),
                      delay_std < kLearned * std[d - 1] * period_};
     const Fitted none{0.0, 0.0, true};

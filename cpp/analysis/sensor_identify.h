@@ -1,5 +1,6 @@
 // What sensor is this? From what it said while the power, or at least what ran, was known: the
-// period, the window that a reading is of, its delay, its lag, gain and offset, each with its doubt.
+// period, the window that a reading is of, its delay, its lag, gain and offset, each with its
+// doubt.
 #pragma once
 
 #include <cstddef>
@@ -22,8 +23,8 @@ struct SensorSeries {
     double period_cv{};         // how far it may be off, relative
 };
 
-// From polls: each change of the value is a tick. `counter`: the values are cumulative. `period_ns`:
-// what it is thought to be, NaN if nothing is known.
+// From polls: each change of the value is a tick. `counter`: the values are cumulative.
+// `period_ns`: what it is thought to be, NaN if nothing is known.
 SensorSeries sensor_series(std::span<const std::int64_t> poll_ns, std::span<const double> value,
                            bool counter, double period_ns, std::int64_t origin_ns);
 
@@ -48,7 +49,8 @@ struct Identified {
 // gain towards 0); common shifts of all ticks are the delay's. Rates of classes, gain and offset
 // are profiled by expectation maximisation, (window, delay) or (tau, delay) by Nelder and Mead from
 // the best points of a grid, boxcar and lag weighed by their evidence (Laplace). `prior` may be
-// null, `shape` is a shape that is known. Standard deviations are the curvature's, widened where residuals of neighbours agree.
+// null, `shape` is a shape that is known. Standard deviations are the curvature's, widened where
+// residuals of neighbours agree.
 //
 // REQUIRES: ticks in order; a reference with at least one column.
 Identified identify_sensor(const SensorSeries& series, bool counter, SensorReference& reference,

@@ -60,8 +60,7 @@ py::list sensor_table_py() {
 }
 
 double period_of(const SensorPrior* prior) {
-    return prior == nullptr ? std::numeric_limits<double>::quiet_NaN()
-                            : prior->period_s.mean * 1e9;
+    return prior == nullptr ? std::numeric_limits<double>::quiet_NaN() : prior->period_s.mean * 1e9;
 }
 
 py::tuple sensor_ticks_py(const Times& poll, const Doubles& value, bool counter, double period_s) {
@@ -140,11 +139,10 @@ Doubles class_seconds_py(const Times& begin, const Times& end, const Times& span
 void bind_sensor(py::module_& m) {
     m.def("sensor_table", &sensor_table_py);
     m.def("sensor_prior", &sensor_prior_py, "device"_a, "field"_a);
-    m.def("sensor_ticks", &sensor_ticks_py, "poll_ns"_a, "value"_a, "counter"_a,
-          "period_s"_a);
-    m.def("identify_sensor", &identify_sensor_py, "poll_ns"_a, "value"_a, "counter"_a,
-          "power_ns"_a, "power_w"_a, "span_begin_ns"_a, "span_end_ns"_a, "span_class"_a,
-          "n_classes"_a, "device"_a, "field"_a, "shape"_a);
+    m.def("sensor_ticks", &sensor_ticks_py, "poll_ns"_a, "value"_a, "counter"_a, "period_s"_a);
+    m.def("identify_sensor", &identify_sensor_py, "poll_ns"_a, "value"_a, "counter"_a, "power_ns"_a,
+          "power_w"_a, "span_begin_ns"_a, "span_end_ns"_a, "span_class"_a, "n_classes"_a,
+          "device"_a, "field"_a, "shape"_a);
     m.def("class_seconds", &class_seconds_py, "begin_ns"_a, "end_ns"_a, "span_begin_ns"_a,
           "span_end_ns"_a, "span_class"_a, "n_classes"_a, "lag_s"_a);
 }

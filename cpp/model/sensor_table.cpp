@@ -14,9 +14,6 @@ constexpr Known kUnknown{kNaN, kNaN};
 // Of 19 boards against external meters: gain 0.991 +- 0.036, offset -1.7 +- 7.4 W.
 constexpr Known kGain{0.991, 0.036};
 constexpr Known kOffset{-1.7, 7.4};
-constexpr SensorShape kBoxcar = SensorShape::boxcar;
-constexpr SensorShape kLag = SensorShape::lag;
-constexpr SensorShape kIntegral = SensorShape::integral;
 
 constexpr const char* kYang =
     "Yang, Adamek, Armour, SC'24, arXiv 2312.02741, and its data, Zenodo 10.5281/zenodo.13313030";
@@ -28,53 +25,63 @@ constexpr const char* kTick =
 constexpr const char* kDriver = "least polling interval of NVIDIA's open kernel module 595";
 constexpr const char* kRapl = "1 ms, Intel's and AMD's documentation";
 
+constexpr SensorPrior boxcar(const char* family, const char* field, Known period_s, Known window_s,
+                             Known gain, Known offset_w, double noise_w, const char* source) {
+    return {family,  field, SensorShape::boxcar, period_s, window_s, kUnknown, gain, offset_w,
+            noise_w, source};
+}
+constexpr SensorPrior lag(const char* family, const char* field, Known period_s, Known window_s,
+                          Known tau_s, Known gain, Known offset_w, double noise_w,
+                          const char* source) {
+    return {family, field, SensorShape::lag, period_s, window_s,
+            tau_s,  gain,  offset_w,         noise_w,  source};
+}
+constexpr SensorPrior integral(const char* family, const char* field, Known period_s, Known gain,
+                               Known offset_w, double noise_w, const char* source) {
+    return {family,  field, SensorShape::integral, period_s, kUnknown, kUnknown, gain, offset_w,
+            noise_w, source};
+}
+
 // Where a figure is one board's, its spread is what such figures differ by between boards.
 constexpr std::array kTable{
-    SensorPrior{"nvidia gh100", "instant", kBoxcar, {0.100, 0.001}, {0.0226, 0.0010}, kUnknown,
-                kGain, kOffset, 0.4, kYang},
-    SensorPrior{"nvidia gh100", "average", kBoxcar, {0.100, 0.001}, {1.0, 0.05}, kUnknown, kGain,
-                kOffset, 0.4, kNvml},
-    SensorPrior{"nvidia gh200", "instant", kBoxcar, {0.100, 0.001}, {0.020, 0.002}, kUnknown, kGain,
-                kOffset, 0.4, kYangText},
-    SensorPrior{"nvidia gh200", "average", kBoxcar, {0.100, 0.001}, {1.0, 0.05}, kUnknown, kGain,
-                kOffset, 0.4, kNvml},
-    // GA100 gives the same value by all its fields. The literature has it as a boxcar of 25 ms, which
-    // leaves 6 W of a fast square wave unexplained; a lag of half of that leaves 0.7 W of the same
-    // trace (tests/unit/test_sensor_boards.py).
-    SensorPrior{"nvidia ga100", "instant", kLag, {0.1012, 0.0015}, {0.0245, 0.0020},
-                {0.0125, 0.0010}, {0.954, 0.036}, {-1.2, 7.4}, 0.4, kYang},
-    SensorPrior{"nvidia ga100", "average", kLag, {0.1012, 0.0015}, {0.0245, 0.0020},
-                {0.0125, 0.0010}, {0.954, 0.036}, {-1.2, 7.4}, 0.4, kYang},
-    SensorPrior{"nvidia ga10x ad10x", "instant", kBoxcar, {0.100, 0.001}, {0.100, 0.008}, kUnknown,
-                {0.97, 0.05}, {-5.0, 10.0}, 0.5, kYang},
-    SensorPrior{"nvidia ga10x ad10x", "average", kBoxcar, {0.100, 0.001}, {1.05, 0.05}, kUnknown,
-                {0.97, 0.05}, {-5.0, 10.0}, 0.5, kYang},
-    SensorPrior{"nvidia turing", "instant", kBoxcar, {0.100, 0.002}, {0.100, 0.008}, kUnknown,
-                {0.966, 0.036}, {-6.0, 7.4}, 0.5, kYang},
-    SensorPrior{"nvidia turing rtx8000", "instant", kBoxcar, {0.100, 0.002}, {0.020, 0.004},
-                kUnknown, {0.966, 0.036}, {-6.0, 7.4}, 0.5, kYang},
-    SensorPrior{"nvidia volta pascal", "instant", kBoxcar, {0.020, 0.0005}, {0.0106, 0.0010},
-                kUnknown, {1.02, 0.04}, kOffset, 0.5, kYang},
-    SensorPrior{"nvidia maxwell m40", "instant", kBoxcar, {0.031, 0.001}, {0.0145, 0.0015},
-                kUnknown, {0.972, 0.036}, {1.3, 7.4}, 0.5, kYang},
-    SensorPrior{"nvidia maxwell", "instant", kLag, {0.100, 0.002}, kUnknown, {0.156, 0.025},
-                {1.01, 0.036}, {1.3, 7.4}, 0.5, kYang},
+    boxcar("nvidia gh100", "instant", {0.100, 0.001}, {0.0226, 0.0010}, kGain, kOffset, 0.4, kYang),
+    boxcar("nvidia gh100", "average", {0.100, 0.001}, {1.0, 0.05}, kGain, kOffset, 0.4, kNvml),
+    boxcar("nvidia gh200", "instant", {0.100, 0.001}, {0.020, 0.002}, kGain, kOffset, 0.4,
+           kYangText),
+    boxcar("nvidia gh200", "average", {0.100, 0.001}, {1.0, 0.05}, kGain, kOffset, 0.4, kNvml),
+    // GA100 gives the same value by all its fields. The literature has it as a boxcar of 25 ms,
+    // which leaves 6 W of a fast square wave unexplained; a lag of half of that leaves 0.7 W of the
+    // same trace (tests/unit/test_sensor_boards.py).
+    lag("nvidia ga100", "instant", {0.1012, 0.0015}, {0.0245, 0.0020}, {0.0125, 0.0010},
+        {0.954, 0.036}, {-1.2, 7.4}, 0.4, kYang),
+    lag("nvidia ga100", "average", {0.1012, 0.0015}, {0.0245, 0.0020}, {0.0125, 0.0010},
+        {0.954, 0.036}, {-1.2, 7.4}, 0.4, kYang),
+    boxcar("nvidia ga10x ad10x", "instant", {0.100, 0.001}, {0.100, 0.008}, {0.97, 0.05},
+           {-5.0, 10.0}, 0.5, kYang),
+    boxcar("nvidia ga10x ad10x", "average", {0.100, 0.001}, {1.05, 0.05}, {0.97, 0.05},
+           {-5.0, 10.0}, 0.5, kYang),
+    boxcar("nvidia turing", "instant", {0.100, 0.002}, {0.100, 0.008}, {0.966, 0.036}, {-6.0, 7.4},
+           0.5, kYang),
+    boxcar("nvidia turing rtx8000", "instant", {0.100, 0.002}, {0.020, 0.004}, {0.966, 0.036},
+           {-6.0, 7.4}, 0.5, kYang),
+    boxcar("nvidia volta pascal", "instant", {0.020, 0.0005}, {0.0106, 0.0010}, {1.02, 0.04},
+           kOffset, 0.5, kYang),
+    boxcar("nvidia maxwell m40", "instant", {0.031, 0.001}, {0.0145, 0.0015}, {0.972, 0.036},
+           {1.3, 7.4}, 0.5, kYang),
+    lag("nvidia maxwell", "instant", {0.100, 0.002}, kUnknown, {0.156, 0.025}, {1.01, 0.036},
+        {1.3, 7.4}, 0.5, kYang),
     // 41 ms by its published rise time (90 ms from 10 to 90 %), 54 ms by the tail of a real board.
-    SensorPrior{"nvidia kepler k40", "instant", kLag, {0.0153, 0.0005}, kUnknown, {0.048, 0.008},
-                {1.02, 0.036}, {0.8, 7.4}, 0.4, kYang},
-    SensorPrior{"nvidia kepler k80", "instant", kLag, {0.100, 0.002}, kUnknown, {0.220, 0.030},
-                {0.96, 0.036}, {-6.0, 7.4}, 0.5, kYang},
+    lag("nvidia kepler k40", "instant", {0.0153, 0.0005}, kUnknown, {0.048, 0.008}, {1.02, 0.036},
+        {0.8, 7.4}, 0.4, kYang),
+    lag("nvidia kepler k80", "instant", {0.100, 0.002}, kUnknown, {0.220, 0.030}, {0.96, 0.036},
+        {-6.0, 7.4}, 0.5, kYang),
     // Of Blackwell's window nothing is published: to be measured.
-    SensorPrior{"nvidia blackwell", "instant", kBoxcar, {0.100, 0.005}, kUnknown, kUnknown, kGain,
-                kOffset, 0.5, kDriver},
-    SensorPrior{"nvidia blackwell", "average", kBoxcar, {0.100, 0.005}, {1.0, 0.05}, kUnknown,
-                kGain, kOffset, 0.5, kNvml},
-    SensorPrior{"nvidia", "energy", kIntegral, {kNaN, kNaN}, kUnknown, kUnknown, kGain, kOffset,
-                0.1, kTick},
-    SensorPrior{"amd mi300", "energy", kIntegral, {0.001, 0.0002}, kUnknown, kUnknown, {1.0, 0.03},
-                {0.0, 5.0}, 0.1, "arXiv 2604.06056"},
-    SensorPrior{"rapl", "energy", kIntegral, {0.001, 0.0002}, kUnknown, kUnknown, {1.0, 0.05},
-                {0.0, 2.0}, 0.1, kRapl},
+    boxcar("nvidia blackwell", "instant", {0.100, 0.005}, kUnknown, kGain, kOffset, 0.5, kDriver),
+    boxcar("nvidia blackwell", "average", {0.100, 0.005}, {1.0, 0.05}, kGain, kOffset, 0.5, kNvml),
+    integral("nvidia", "energy", {kNaN, kNaN}, kGain, kOffset, 0.1, kTick),
+    integral("amd mi300", "energy", {0.001, 0.0002}, {1.0, 0.03}, {0.0, 5.0}, 0.1,
+             "arXiv 2604.06056"),
+    integral("rapl", "energy", {0.001, 0.0002}, {1.0, 0.05}, {0.0, 2.0}, 0.1, kRapl),
 };
 
 struct Name {
@@ -187,13 +194,26 @@ std::string_view sensor_family(std::string_view product, unsigned nvml_architect
     std::string_view told;
     switch (nvml_architecture) {
         case 4:  // Pascal
-        case 5: told = "nvidia volta pascal"; break;
-        case 6: told = "nvidia turing"; break;
-        case 7: told = ga100 ? "nvidia ga100" : "nvidia ga10x ad10x"; break;  // Ampere
-        case 8: told = "nvidia ga10x ad10x"; break;                           // Ada
-        case 9: told = "nvidia gh100"; break;
-        case 10: told = "nvidia blackwell"; break;
-        default: return named;
+        case 5:
+            told = "nvidia volta pascal";
+            break;
+        case 6:
+            told = "nvidia turing";
+            break;
+        case 7:
+            told = ga100 ? "nvidia ga100" : "nvidia ga10x ad10x";
+            break;  // Ampere
+        case 8:
+            told = "nvidia ga10x ad10x";
+            break;  // Ada
+        case 9:
+            told = "nvidia gh100";
+            break;
+        case 10:
+            told = "nvidia blackwell";
+            break;
+        default:
+            return named;
     }
     if (named.starts_with(told)) return named;
     return told == "nvidia gh100" && named == "nvidia gh200" ? named : told;
@@ -202,9 +222,8 @@ std::string_view sensor_family(std::string_view product, unsigned nvml_architect
 const SensorPrior* sensor_prior(std::string_view family, std::string_view field) {
     if (family.starts_with("nvidia") && field == "energy") family = "nvidia";
     if (field == "memory") field = "average";
-    const auto found = std::ranges::find_if(kTable, [&](const SensorPrior& p) {
-        return family == p.family && field == p.field;
-    });
+    const auto found = std::ranges::find_if(
+        kTable, [&](const SensorPrior& p) { return family == p.family && field == p.field; });
     return found == kTable.end() ? nullptr : &*found;
 }
 

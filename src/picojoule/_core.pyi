@@ -176,7 +176,8 @@ def attribute(
     total: tuple[int, int, float] | None,
     gain_std: float,
     baseline: bool,
-    shifted: bool,
+    shifted: NDArray[np.uint8],
+    series: NDArray[np.int32],
     threads: int,
 ) -> dict[str, Any]: ...
 def sensor_table() -> list[dict[str, Any]]: ...

@@ -207,9 +207,7 @@ def identify_sensor(
     if field is None:
         field = "energy" if counter else "instant"
     if field not in ("instant", "average", "memory", "energy"):
-        raise ValueError(
-            f"field must be 'instant', 'average', 'memory' or 'energy', got {field!r}"
-        )
+        raise ValueError(f"field must be 'instant', 'average', 'memory' or 'energy', got {field!r}")
     if counter != (field == "energy"):
         raise ValueError(f"field {field!r} is no series of quantity {quantity!r}")
     allowed = (None, "integral", "boxcar") if counter else (None, "boxcar", "lag")
@@ -218,7 +216,9 @@ def identify_sensor(
     known = power_ns is not None or power_w is not None
     spans = (span_begin_ns, span_end_ns, span_class)
     if known == any(s is not None for s in spans):
-        raise ValueError("give either power_ns and power_w, or spans: one reference, not two or none")
+        raise ValueError(
+            "give either power_ns and power_w, or spans: one reference, not two or none"
+        )
     power_at, power = np.empty(0, dtype=np.int64), np.empty(0)
     begins, ends, classes = power_at, power_at, np.empty(0, dtype=np.int32)
     if known:
@@ -359,7 +359,7 @@ def sensor_windows(
         # average, the readings' own spread says.
         swing = float(np.std(watts)) if len(watts) else 0.0
         blur = np.minimum(edge * 1e-9 / lag, 1.0) * swing
-        edge = np.ones_like(edge)
+        edge = np.ones(len(ends))
         noises = np.hypot(noise, blur)
     else:
         begins = ends - round(model.window_s * 1e9)

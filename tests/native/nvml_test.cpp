@@ -118,11 +118,11 @@ TEST_CASE("nvml: what is known of a sensor depends on the board") {
         const char* script;
         std::int64_t window_ns, period_ns;
     };
-    for (const Case& c : {Case{"arch=7;pci_device=0x20b210de", 24'500'000, 101'200'000},
-                          Case{"arch=7;pci_device=0x220410de", 100'000'000, 100'000'000},
-                          Case{"arch=8", 100'000'000, 100'000'000}, Case{"arch=10", 0, 0},
-                          Case{"arch=6", 100'000'000, 100'000'000},
-                          Case{"arch=5", 10'600'000, 20'000'000}}) {
+    for (const Case& c :
+         {Case{"arch=7;pci_device=0x20b210de", 24'500'000, 101'200'000},
+          Case{"arch=7;pci_device=0x220410de", 100'000'000, 100'000'000},
+          Case{"arch=8", 100'000'000, 100'000'000}, Case{"arch=10", 0, 0},
+          Case{"arch=6", 100'000'000, 100'000'000}, Case{"arch=5", 10'600'000, 20'000'000}}) {
         CAPTURE(c.script);
         const Fake fake(c.script);
         const auto d = found();

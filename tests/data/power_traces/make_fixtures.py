@@ -83,8 +83,9 @@ def transcribed() -> None:
     np.savez_compressed(
         HERE / "a100_square_52ms.npz",
         poll_us=np.stack([old_ms, new_ms], axis=1).ravel().astype("i8") * 1000 - 40_000_000,
-        instant_cw=np.rint(np.stack([np.r_[56.12, watts[:-1]], watts], axis=1).ravel() * 100)
-        .astype("u2"),
+        instant_cw=np.rint(
+            np.stack([np.r_[56.12, watts[:-1]], watts], axis=1).ravel() * 100
+        ).astype("u2"),
         load_us=edges.astype("i4"),
         meta="NVIDIA A100 40GB PCIe; Yang, Adamek, Armour, GPU_Power_Benchmark, MIT licence",
     )
