@@ -10,9 +10,9 @@ MS = 1e-3
 S = 10**9
 
 
-def by_meter(trace, field, **more):
+def by_meter(trace, column, **more):
     return pj.identify_sensor(
-        trace.poll_ns, trace.said_w[field], power_ns=trace.true_ns, power_w=trace.true_w, **more
+        trace.poll_ns, trace.said_w[column], power_ns=trace.true_ns, power_w=trace.true_w, **more
     )
 
 
@@ -74,7 +74,8 @@ def a100_square():
 
 
 def by_load(trace, **more):
-    on, off = trace.load_ns[0::2], trace.load_ns[1::2]
+    off = trace.load_ns[1::2]
+    on = trace.load_ns[0::2][: len(off)]  # one more time stands behind the last pause
     return pj.identify_sensor(
         trace.poll_ns,
         trace.said_w["instant"],
