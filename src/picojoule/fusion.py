@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -59,7 +58,7 @@ def attribute_series(
 
     All series see the same power through windows of their own. Each has a gain and an offset
     against the reference, the first that is a counter (``shifted`` is false), or else the first:
-    they are fitted by alternating least squares together with rates common to all, taken out, and
+    they are fitted by least squares together with rates common to all, taken out, and
     all windows go into one ``pj.attribute``, where series err independently of each other. This
     assumes that gains and offsets are constant, that they are known well enough afterwards (what
     doubt they leave is common to a series and not in the intervals), and that the sensors' noises
@@ -186,37 +185,43 @@ def _scales(
     if len(windows) == 1:
         return gains, offsets
     mean = float(windows[0].value.sum() / lengths[0].sum())
-    width = shares[0].shape[1]
+    width, count = shares[0].shape[1], len(windows)
     noises = [
-        max(1e-9, float(np.std(w.value / n)) * 0.1) for w, n in zip(windows, lengths, strict=True)
+        max(1e-9, 0.1 * float(np.std(w.value / s))) for w, s in zip(windows, lengths, strict=True)
     ]
-    rates = np.full(width, mean)
-    last = math.inf
+    # Unknowns: rates, then gain and offset of each series but the first. Priors hold what no
+    # window tells.
+    x = np.concatenate([np.full(width, mean), np.tile([1.0, 0.0], count - 1)])
+    before = x.copy()
+    loose = np.concatenate(
+        [np.full(width, 3.0 * abs(mean) + 1e-9), np.tile([_GAIN_STD, _OFFSET_STD_W], count - 1)]
+    )
+    h = np.diag(loose**-2)
     for _ in range(_ROUNDS):
-        # Ridges: what no window tells stays at the mean.
-        rows, right = [np.eye(width) / (3.0 * abs(mean) + 1e-9)], [np.full(width, 1 / 3.0)]
+        h = np.diag(loose**-2)
+        b = (before - x) / loose**2
         for i, w in enumerate(windows):
-            scale = 1.0 / (noises[i] * lengths[i])
-            rows.append(shares[i] * scale[:, None])
-            right.append((w.value - offsets[i][0] * lengths[i]) / gains[i][0] * scale)
-        rates = np.linalg.lstsq(np.concatenate(rows), np.concatenate(right), rcond=None)[0]
-        for i, w in enumerate(windows):
-            told = shares[i] @ rates
+            at = width + 2 * (i - 1)
+            gain, offset = (1.0, 0.0) if i == 0 else (x[at], x[at + 1])
+            told = shares[i] @ x[:width]
+            off = (w.value - gain * told - offset * lengths[i]) / lengths[i]
+            slope = np.zeros((len(off), len(x)))
+            slope[:, :width] = gain * shares[i] / lengths[i][:, None]
             if i > 0:
-                scale = 1.0 / (noises[i] * lengths[i])
-                a = np.stack([told * scale, lengths[i] * scale], axis=1)
-                h = a.T @ a + np.diag([_GAIN_STD**-2.0, _OFFSET_STD_W**-2.0])
-                b = a.T @ (w.value * scale) + np.array([_GAIN_STD**-2.0, 0.0])
-                gain, offset = np.linalg.solve(h, b)
-                std = np.sqrt(np.diag(np.linalg.inv(h)))
-                gains[i] = (float(gain), float(std[0]))
-                offsets[i] = (float(offset), float(std[1]))
-            off = (w.value - gains[i][0] * told - offsets[i][0] * lengths[i]) / lengths[i]
+                slope[:, at] = told / lengths[i]
+                slope[:, at + 1] = 1.0
+            h += slope.T @ slope / noises[i] ** 2
+            b += slope.T @ off / noises[i] ** 2
             noises[i] = max(1e-6 * abs(mean), 1e-9, float(np.sqrt(np.mean(off**2))))
-        now = sum(g for g, _ in gains) * abs(mean) + sum(o for o, _ in offsets)
-        if abs(now - last) < 1e-7 * abs(mean):
+        step = np.linalg.solve(h, b)
+        x = x + step
+        if float(np.abs(step / loose).max()) < 1e-7:
             break
-        last = now
+    std = np.sqrt(np.diag(np.linalg.inv(h)))
+    for i in range(1, count):
+        at = width + 2 * (i - 1)
+        gains[i] = (float(x[at]), float(std[at]))
+        offsets[i] = (float(x[at + 1]), float(std[at + 1]))
     return gains, offsets
 
 
