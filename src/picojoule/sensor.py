@@ -339,7 +339,7 @@ def sensor_windows(
     offset = model.offset_w if "offset_w" not in model.tabled else 0.0
     noise = model.noise_w / gain if math.isfinite(model.noise_w) else 0.0
     ends = ticks - round(model.delay_s * 1e9)
-    edge = np.hypot(std, model.delay_std_s * 1e9)
+    edge: NDArray[np.float64] = np.hypot(std, model.delay_std_s * 1e9)
     if model.shape == "integral":
         length = np.diff(ends, prepend=ends[:1]) * 1e-9
         keep = np.isfinite(given) & (length > 0.0)
@@ -349,7 +349,9 @@ def sensor_windows(
             begins[keep], ends[keep], joules[keep], edge[keep], (noise * length)[keep], 0.0, False
         )
     keep = np.isfinite(given)
-    ends, watts, edge = ends[keep], (given[keep] - offset) / gain, edge[keep]
+    ends, edge = ends[keep], edge[keep]
+    watts: NDArray[np.float64] = (given[keep] - offset) / gain
+    noises: NDArray[np.float64] = np.full(len(ends), noise)
     lag = 0.0
     if model.shape == "lag":
         lag = model.tau_s
@@ -360,10 +362,9 @@ def sensor_windows(
         swing = float(np.std(watts)) if len(watts) else 0.0
         blur = np.minimum(edge * 1e-9 / lag, 1.0) * swing
         edge = np.ones(len(ends))
-        noises = np.hypot(noise, blur)
+        noises = np.hypot(noises, blur)
     else:
         begins = ends - round(model.window_s * 1e9)
-        noises = np.full(len(ends), noise)
     length = (ends - begins) * 1e-9
     return SensorWindows(begins, ends, watts * length, edge, noises * length, lag, True)
 
