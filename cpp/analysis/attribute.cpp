@@ -144,8 +144,15 @@ void Solver::shape_noise() {
     for (std::size_t k = 0; k < n_; ++k) {
         shape_.value2[k] = in_.value_std[k] * in_.value_std[k] + aside2_[k];
         shape_.length_s[k] = eq_.length_s(k);
-        shape_.begin2[k] = edge(eq_.begin_rate(k, x_), eq_.begin_std_ns(k));
-        shape_.end2[k] = edge(eq_.end_rate(k, x_), eq_.end_std_ns(k));
+        const double begin = eq_.begin_rate(k, x_), end = eq_.end_rate(k, x_);
+        if (!in_.shifted.empty() &&
+            in_.shifted[k] != 0) {  // what comes in at one edge goes out at the other
+            shape_.begin2[k] = 0.0;
+            shape_.end2[k] = edge(std::abs(end - begin), eq_.end_std_ns(k));
+            continue;
+        }
+        shape_.begin2[k] = edge(begin, eq_.begin_std_ns(k));
+        shape_.end2[k] = edge(end, eq_.end_std_ns(k));
     }
     // One edge, one variance.
     for (std::size_t k = 0; k + 1 < n_; ++k) {

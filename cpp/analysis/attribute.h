@@ -19,8 +19,9 @@
 namespace picojoule {
 
 struct AttributeInput {
-    std::span<const std::int64_t> begin_ns, end_ns;  // (n,) windows
-    std::span<const double> value;                   // (n,)
+    // (n,) windows; of several series one after the other, each in order of its begin
+    std::span<const std::int64_t> begin_ns, end_ns;
+    std::span<const double> value;  // (n,)
     Spans spans;
     std::size_t n_classes{};
     std::span<const double> edge_std_ns;  // (n,); all 0: not known, found from the residuals
@@ -28,6 +29,9 @@ struct AttributeInput {
     double lag_s{};
     // Windows k whose end is the begin of k + 1, with one error.
     std::span<const std::uint8_t> shared;
+    // Windows of which both edges err alike: the length is the sensor's, the place is not. Empty:
+    // none.
+    std::span<const std::uint8_t> shifted;
     std::span<const double> prior_rate, prior_cv;  // (K,); NaN: none
     struct Total {
         std::int64_t begin_ns{}, end_ns{};

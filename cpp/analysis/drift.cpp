@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "analysis/dense.h"
 
@@ -22,9 +23,13 @@ void DriftBasis::update(const std::vector<double>& t_s, const std::vector<double
                         const std::vector<double>& model, const std::vector<double>& residual,
                         const Tridiagonal& noise) {
     const std::size_t n = t_s.size();
-    if (n < kLeastWindows || t_s.back() - t_s.front() < kLeastSpanS) return;
-    const double span = t_s.back() - t_s.front();
-    t_s_ = t_s;
+    // Of several series one follows the other: the first says what drift there is between its
+    // times.
+    const auto first = std::is_sorted_until(t_s.begin(), t_s.end());
+    if (n < kLeastWindows || first == t_s.begin()) return;
+    const double span = *std::prev(first) - t_s.front();
+    if (span < kLeastSpanS) return;
+    t_s_.assign(t_s.begin(), first);
     tau_.clear();
     shape_.clear();
     double time = 0.0, joules = 0.0;
@@ -40,7 +45,8 @@ void DriftBasis::update(const std::vector<double>& t_s, const std::vector<double
         double state = mean;
         for (std::size_t k = 0; k < n; ++k) {
             const double dt = k > 0 ? t_s[k] - t_s[k - 1] : 0.0;
-            const double keep = std::exp(-dt / tau);
+            if (dt < 0.0) state = mean;  // the next series
+            const double keep = std::exp(-std::max(0.0, dt) / tau);
             state = keep * state + (1.0 - keep) * model[k] / length_s[k];
             warm[k] = state / mean - 1.0;
             fade[k] = std::exp(-(t_s[k] - t_s[0]) / tau);

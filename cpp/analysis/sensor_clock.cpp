@@ -14,7 +14,6 @@ namespace {
 constexpr std::array kJitter{5e3, 1e4, 2e4, 4e4, 8e4, 1.6e5, 3.2e5, 6.4e5, 1.28e6, 2.56e6, 5.12e6};
 constexpr std::array kWalk{1e2, 1e4, 1e5, 1e6};
 constexpr double kPeriodDrift = 1e-6;  // of the period, a tick: temperature, and time being slewed
-constexpr double kPeriodPrior = 0.05;  // how far the first guess of it may be off
 constexpr double kStray = 0.01;        // ticks that keep to no clock at all
 // Moments forget that a bound was met before: wide brackets, applied again and again, shrink the
 // doubt of the phase too far. Variance restored, calibrated on simulated sensors
@@ -72,8 +71,8 @@ struct Pass {
 
 class Filter {
   public:
-    Filter(std::span<const Bracket> ticks, double period, Model model)
-        : ticks_(ticks), guess_(period), model_(model) {}
+    Filter(std::span<const Bracket> ticks, double period, double period_cv, Model model)
+        : ticks_(ticks), guess_(period), guess_cv_(period_cv), model_(model) {}
 
     // `turns[k]`: periods between tick k - 1 and tick k; found here where `find` is set.
     Pass run(std::vector<int>& turns, bool find) const {
@@ -86,7 +85,7 @@ class Filter {
             const double middle = 0.5 * (b.old_ns + b.new_ns);
             if (k == 0) {
                 s = {middle, guess_, kFar * guess_ * guess_, 0.0,
-                     kPeriodPrior * kPeriodPrior * guess_ * guess_};
+                     guess_cv_ * guess_cv_ * guess_ * guess_};
             } else {
                 if (find) turns[k] = count_turns(s, b);
                 s = ahead(s, turns[k]);
@@ -157,6 +156,7 @@ class Filter {
 
     std::span<const Bracket> ticks_;
     double guess_;
+    double guess_cv_;  // how far that may be off, relative
     Model model_;
 };
 
@@ -215,7 +215,8 @@ struct Candidate {
     double weight{};
 };
 
-std::vector<Candidate> likely_models(std::span<const Bracket> ticks, double period) {
+std::vector<Candidate> likely_models(std::span<const Bracket> ticks, double period,
+                                     double period_cv) {
     const std::size_t n = std::min(ticks.size(), kJudged);
     const auto some = ticks.subspan((ticks.size() - n) / 2, n);
     std::vector<Candidate> out;
@@ -225,7 +226,8 @@ std::vector<Candidate> likely_models(std::span<const Bracket> ticks, double peri
         for (const double walk : kWalk) {
             const bool least = jitter == kJitter.front() && walk == kWalk.front();
             if (!least && std::max(jitter, walk) > 0.1 * period) continue;
-            const double evidence = Filter(some, period, {jitter, walk}).run(turns, true).evidence;
+            const double evidence =
+                Filter(some, period, period_cv, {jitter, walk}).run(turns, true).evidence;
             best = std::max(best, evidence);
             out.push_back({{jitter, walk}, evidence});
         }
@@ -243,7 +245,7 @@ std::vector<Candidate> likely_models(std::span<const Bracket> ticks, double peri
 
 }  // namespace
 
-ClockFit fit_sensor_clock(std::span<const Bracket> ticks, double period_ns) {
+ClockFit fit_sensor_clock(std::span<const Bracket> ticks, double period_ns, double period_cv) {
     const std::size_t n = ticks.size();
     ClockFit out;
     out.period_ns = period_ns;
@@ -256,12 +258,12 @@ ClockFit fit_sensor_clock(std::span<const Bracket> ticks, double period_ns) {
     double period = 0.0;
     double period2 = 0.0;
     double jitter2 = 0.0;
-    for (const Candidate& c : likely_models(ticks, period_ns)) {
+    for (const Candidate& c : likely_models(ticks, period_ns, period_cv)) {
         std::vector<int> turns(n, 1);
-        const Pass before = Filter(ticks, period_ns, c.model).run(turns, true);
+        const Pass before = Filter(ticks, period_ns, period_cv, c.model).run(turns, true);
         std::vector<int> turns_back(n, 1);
         for (std::size_t k = 1; k < n; ++k) turns_back[k] = turns[n - k];
-        const Pass after = Filter(reversed, period_ns, c.model).run(turns_back, false);
+        const Pass after = Filter(reversed, period_ns, period_cv, c.model).run(turns_back, false);
         for (std::size_t k = 0; k < n; ++k) {
             const State s = both(before.before[k], after.before[n - 1 - k]);
             const Bracket& b = ticks[k];

@@ -26,12 +26,13 @@ struct ClockFit {
     double jitter_ns{};  // of single ticks around the clock
 };
 
-// Fits the clock to `ticks`, ascending; `period_ns` is a first guess, right to a few percent.
+// Fits the clock to `ticks`, ascending; `period_ns` is a first guess, right to `period_cv`.
 //
 // Forward and backward assumed-density filters of (phase, period), each bracket a truncation of the
 // predicted tick time (moments matched: Minka, "Expectation Propagation", 2001, section 3.2), one
 // pair for each pair of jitter and phase drift on a grid; the results averaged with the weight of
 // their evidence, so that few ticks say little. O(n).
-ClockFit fit_sensor_clock(std::span<const Bracket> ticks, double period_ns);
+ClockFit fit_sensor_clock(std::span<const Bracket> ticks, double period_ns,
+                          double period_cv = 0.05);
 
 }  // namespace picojoule

@@ -19,5 +19,6 @@ void bind_trace(pybind11::module_& m);
 void bind_engine(pybind11::module_& m);
 void bind_counters(pybind11::module_& m);
 void bind_attribute(pybind11::module_& m);
+void bind_sensor(pybind11::module_& m);
 
 }  // namespace picojoule

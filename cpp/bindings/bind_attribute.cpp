@@ -1,6 +1,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <stdexcept>
@@ -19,6 +20,7 @@ namespace {
 using Times = py::array_t<std::int64_t, py::array::c_style>;
 using Doubles = py::array_t<double, py::array::c_style>;
 using Classes = py::array_t<std::int32_t, py::array::c_style>;
+using Flags = py::array_t<std::uint8_t, py::array::c_style>;
 
 template <class T>
 std::span<const T> view(const py::array_t<T, py::array::c_style>& a) {
@@ -33,7 +35,8 @@ std::string at(const char* name, std::size_t i) {
     return std::string(name) + "[" + std::to_string(i) + "]";
 }
 
-void check_windows(const AttributeInput& in) {
+// `series`: of each reading; those of one series are neighbours.
+void check_windows(const AttributeInput& in, std::span<const std::int32_t> series) {
     for (std::size_t k = 0; k < in.value.size(); ++k) {
         if (in.end_ns[k] <= in.begin_ns[k]) {
             bad(at("end_ns", k) + " is not after " + at("begin_ns", k) + ": " +
@@ -48,7 +51,7 @@ void check_windows(const AttributeInput& in) {
         if (!(in.value_std[k] >= 0.0) || !std::isfinite(in.value_std[k])) {
             bad(at("value_std", k) + " must be a finite number >= 0");
         }
-        if (k > 0 && in.begin_ns[k] < in.begin_ns[k - 1]) {
+        if (k > 0 && series[k] == series[k - 1] && in.begin_ns[k] < in.begin_ns[k - 1]) {
             bad("windows must be in order of their begin: " + at("begin_ns", k) + " is before " +
                 at("begin_ns", k - 1));
         }
@@ -56,9 +59,11 @@ void check_windows(const AttributeInput& in) {
 }
 
 // `contiguous`: 1 all neighbours share an edge, 0 none, -1 those whose edge is the same.
-std::vector<std::uint8_t> shared_edges(const AttributeInput& in, int contiguous) {
+std::vector<std::uint8_t> shared_edges(const AttributeInput& in, int contiguous,
+                                       std::span<const std::int32_t> series) {
     std::vector<std::uint8_t> out(in.value.size(), 0);
     for (std::size_t k = 0; k + 1 < out.size(); ++k) {
+        if (series[k + 1] != series[k] || in.shifted[k] != 0 || in.shifted[k + 1] != 0) continue;
         const bool same = in.begin_ns[k + 1] == in.end_ns[k];
         if (contiguous == 1 && !same) {
             bad("contiguous=True, but " + at("begin_ns", k + 1) + " is not " + at("end_ns", k) +
@@ -135,7 +140,8 @@ py::dict attribute_py(const Times& begin, const Times& end, const Doubles& value
                       std::size_t n_classes, const Doubles& edge_std, const Doubles& value_std,
                       double lag_s, int contiguous, const Doubles& prior_rate,
                       const Doubles& prior_cv, const py::object& total, double gain_std,
-                      bool baseline, unsigned threads) {
+                      bool baseline, const Flags& shifted, const Classes& series,
+                      unsigned threads) {
     AttributeInput in;
     in.begin_ns = view(begin);
     in.end_ns = view(end);
@@ -149,6 +155,8 @@ py::dict attribute_py(const Times& begin, const Times& end, const Doubles& value
     in.prior_cv = view(prior_cv);
     in.gain_std = gain_std;
     in.baseline = baseline;
+    in.shifted = view(shifted);
+    const std::span<const std::int32_t> series_of = view(series);
     in.threads = threads;
     if (!total.is_none()) {
         const auto t = total.cast<std::tuple<std::int64_t, std::int64_t, double>>();
@@ -160,9 +168,14 @@ py::dict attribute_py(const Times& begin, const Times& end, const Doubles& value
     Attributed out;
     {
         py::gil_scoped_release nogil;
-        check_windows(in);
-        const auto shared = shared_edges(in, contiguous);
+        check_windows(in, series_of);
+        const auto shared = shared_edges(in, contiguous, series_of);
         in.shared = shared;
+        // Gauges are placed by their ticks already, and several clocks are not one.
+        in.settle_edges =
+            std::all_of(in.shifted.begin(), in.shifted.end(), [](auto s) { return s == 0; }) &&
+            std::all_of(series_of.begin(), series_of.end(),
+                        [&](auto s) { return s == series_of.front(); });
         check_spans(in);
         check_priors(in);
         out = attribute(in);
@@ -176,7 +189,7 @@ void bind_attribute(py::module_& m) {
     m.def("attribute", &attribute_py, "begin_ns"_a, "end_ns"_a, "value"_a, "span_begin_ns"_a,
           "span_end_ns"_a, "span_class"_a, "n_classes"_a, "edge_std_ns"_a, "value_std"_a, "lag_s"_a,
           "contiguous"_a, "prior_rate"_a, "prior_cv"_a, "total"_a, "gain_std"_a, "baseline"_a,
-          "threads"_a);
+          "shifted"_a, "series"_a, "threads"_a);
 }
 
 }  // namespace picojoule

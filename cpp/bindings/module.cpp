@@ -13,5 +13,6 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
     picojoule::bind_engine(m);
     picojoule::bind_counters(m);
     picojoule::bind_attribute(m);
+    picojoule::bind_sensor(m);
     if (picojoule::add_region_types(m.ptr()) != 0) throw py::error_already_set();
 }

@@ -1,13 +1,16 @@
 // NVIDIA boards: energy counter and power of each, in one NVML call a poll.
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "model/sensor_table.h"
 #include "sources/nvml_boards.h"
 #include "sources/source.h"
 
@@ -21,7 +24,7 @@ constexpr std::int64_t kMs = 1'000'000;
 // against external meters (Yang et al., SC'24, arXiv 2312.02741).
 constexpr double kGainStd = 0.05;
 
-// What is known of a sensor beforehand. Update periods stay 0 where they are to be learned.
+// What is known of a gauge beforehand; 0: to be learned.
 struct Gauge {
     std::int64_t window_ns{};
     std::int64_t period_ns{};
@@ -29,16 +32,23 @@ struct Gauge {
 
 constexpr std::chrono::milliseconds kFirstTick{250};  // no known sensor is slower
 
-// The same measurements: on A100 and H100 the instant reading covers 25 of each 100 ms, on Pascal
-// and Volta 10 of 20, on GA10x and AD10x all of the 100.
+Gauge gauge_of(const Board& board, std::string_view field) {
+    const auto family = sensor_family(board.name, board.architecture, board.ga100);
+    const SensorPrior* prior = sensor_prior(family, field);
+    // NVML's documentation: the average is one of a second.
+    if (prior == nullptr) return {field == "average" ? 1000 * kMs : 0, 0};
+    const auto ns = [](const Known& k) {
+        constexpr double kUsable = 0.03;  // a guess worse than that is no help to a clock
+        return k.std < kUsable * k.mean ? std::llround(k.mean * 1e9) : 0;
+    };
+    const double window_s = prior->window_s.mean;
+    return {std::isnan(window_s) ? 0 : std::llround(window_s * 1e9), ns(prior->period_s)};
+}
 Gauge instant_gauge(const Board& board) {
-    if (board.architecture == kHopper || board.ga100) return {25 * kMs, 100 * kMs};
-    if (board.architecture == kPascal || board.architecture == kVolta) return {10 * kMs, 20 * kMs};
-    if (board.architecture == kAmpere || board.architecture == kAda) return {100 * kMs, 100 * kMs};
-    return {};
+    return gauge_of(board, "instant");
 }
 Gauge average_gauge(const Board& board) {
-    return {1000 * kMs, board.architecture == kHopper || board.ga100 ? 100 * kMs : 0};
+    return gauge_of(board, "average");
 }
 
 // How a board is asked: one call, whichever it knows.

@@ -47,8 +47,18 @@ if TYPE_CHECKING:
     from picojoule.flops.jax_ import count_jax
     from picojoule.flops.kernel_cost import kernel_cost
     from picojoule.flops.window import count_flops
+    from picojoule.fusion import SeriesAttribution, attribute_series
     from picojoule.kernels import Device, Kernel, KernelTable
     from picojoule.results import Channel, Estimate, Gap, PowerSeries, Profile, Region, RegionTable
+    from picojoule.sensor import (
+        SensorModel,
+        SensorTicks,
+        SensorWindows,
+        find_ticks,
+        identify_sensor,
+        known_sensor,
+        sensor_windows,
+    )
 
 # Loaded when first asked for: importing picojoule must cost next to nothing.
 _LAZY = {
@@ -63,6 +73,19 @@ _LAZY = {
     ),
     "Counter": "picojoule.counters_view",
     **dict.fromkeys(("Attribution", "attribute"), "picojoule.attribution"),
+    **dict.fromkeys(("SeriesAttribution", "attribute_series"), "picojoule.fusion"),
+    **dict.fromkeys(
+        (
+            "SensorModel",
+            "SensorTicks",
+            "SensorWindows",
+            "find_ticks",
+            "identify_sensor",
+            "known_sensor",
+            "sensor_windows",
+        ),
+        "picojoule.sensor",
+    ),
     **dict.fromkeys(("Device", "Kernel", "KernelTable"), "picojoule.kernels"),
     **dict.fromkeys(
         (
@@ -101,18 +124,27 @@ __all__ = [
     "Profile",
     "Region",
     "RegionTable",
+    "SensorModel",
+    "SensorTicks",
+    "SensorWindows",
+    "SeriesAttribution",
     "TraceError",
     "TruncatedTraceError",
     "UsageError",
     "__version__",
     "attribute",
+    "attribute_series",
     "count_flops",
     "count_jax",
     "doctor",
+    "find_ticks",
+    "identify_sensor",
     "kernel_cost",
+    "known_sensor",
     "load",
     "profile",
     "region",
+    "sensor_windows",
     "simulate",
 ]
 

@@ -176,5 +176,35 @@ def attribute(
     total: tuple[int, int, float] | None,
     gain_std: float,
     baseline: bool,
+    shifted: NDArray[np.uint8],
+    series: NDArray[np.int32],
     threads: int,
 ) -> dict[str, Any]: ...
+def sensor_table() -> list[dict[str, Any]]: ...
+def sensor_prior(device: str, field: str) -> dict[str, Any] | None: ...
+def sensor_ticks(
+    poll_ns: NDArray[np.int64], value: NDArray[np.float64], counter: bool, period_s: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]: ...
+def identify_sensor(
+    poll_ns: NDArray[np.int64],
+    value: NDArray[np.float64],
+    counter: bool,
+    power_ns: NDArray[np.int64],
+    power_w: NDArray[np.float64],
+    span_begin_ns: NDArray[np.int64],
+    span_end_ns: NDArray[np.int64],
+    span_class: NDArray[np.int32],
+    n_classes: int,
+    device: str,
+    field: str,
+    shape: str,
+) -> dict[str, Any]: ...
+def class_seconds(
+    begin_ns: NDArray[np.int64],
+    end_ns: NDArray[np.int64],
+    span_begin_ns: NDArray[np.int64],
+    span_end_ns: NDArray[np.int64],
+    span_class: NDArray[np.int32],
+    n_classes: int,
+    lag_s: float,
+) -> NDArray[np.float64]: ...

@@ -109,6 +109,8 @@ def attribute(
     total: tuple[int, int, float] | None = None,
     gain_std: float = 0.05,
     baseline: bool = True,
+    shifted: ArrayLike = False,
+    series: ArrayLike | None = None,
 ) -> Attribution:
     """Split readings of an additive quantity among the spans that ran meanwhile.
 
@@ -141,6 +143,13 @@ def attribute(
         total: (begin_ns, end_ns, value) of a measurement to which all parts must add up.
         gain_std: relative uncertainty of the meter's gain.
         baseline: whether time without any span has a rate of its own.
+        shifted: True for a gauge (``pj.sensor_windows``): windows are of a length that the sensor
+            keeps, so that both edges of one err alike by ``edge_std_ns``, and share no edge with
+            their neighbours, whatever ``contiguous`` says; scalar or (n,).
+        series: (n,) integers that say of which series each reading is, where there are several of
+            one quantity and one gain (``pj.attribute_series`` finds their gains). The readings of
+            a series are neighbours, in order; windows of different series may overlap, share no
+            edge and err independently. The first series should be the one that covers the time.
 
     Raises:
         ValueError: an argument is not what it must be; the message names it and the index.
@@ -194,6 +203,8 @@ def attribute(
         total,
         float(gain_std),
         bool(baseline),
+        _spread("shifted", shifted, len(begins), "scalar or one for each reading").astype(np.uint8),
+        _series(series, len(begins)),
         0,
     )
     return Attribution(gain_std=float(gain_std), **found)
@@ -246,6 +257,24 @@ def _classes(given: ArrayLike, length: int) -> NDArray[np.int32]:
     if array.size and (int(array.min()) < 0 or int(array.max()) > 2**31 - 2):
         i = int(np.flatnonzero((array < 0) | (array > 2**31 - 2))[0])
         raise ValueError(f"span_class[{i}] is {array[i]}, not one of 0..K-1")
+    return np.ascontiguousarray(array, dtype=np.int32)
+
+
+def _series(given: ArrayLike | None, length: int) -> NDArray[np.int32]:
+    import numpy as np
+
+    if given is None:
+        return np.zeros(length, dtype=np.int32)
+    array = _array("series", given, length, "begin_ns")
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"series must be integers, not {array.dtype}")
+    starts = np.flatnonzero(np.diff(array)) + 1
+    seen = array[np.concatenate([[0], starts])] if length else array
+    for i, at in enumerate(starts):
+        if array[at] in seen[: i + 1]:
+            raise ValueError(
+                f"series[{int(at)}] is {array[at]} again: readings of one are neighbours"
+            )
     return np.ascontiguousarray(array, dtype=np.int32)
 
 

@@ -108,7 +108,7 @@ TEST_CASE("nvml: channels of an H100") {
         CHECK(c.domain == (c.field == "power_memory" ? "gpu:0/memory" : "gpu:0"));
     }
     CHECK(channels[0].update_period_ns == 0);
-    CHECK(channels[1].window_ns == 25'000'000);
+    CHECK(channels[1].window_ns == 22'600'000);
     CHECK(channels[1].update_period_ns == 100'000'000);
     CHECK(channels[2].window_ns == 1'000'000'000);
 }
@@ -118,10 +118,11 @@ TEST_CASE("nvml: what is known of a sensor depends on the board") {
         const char* script;
         std::int64_t window_ns, period_ns;
     };
-    for (const Case& c : {Case{"arch=7;pci_device=0x20b210de", 25'000'000, 100'000'000},
-                          Case{"arch=7;pci_device=0x220410de", 100'000'000, 100'000'000},
-                          Case{"arch=8", 100'000'000, 100'000'000}, Case{"arch=10", 0, 0},
-                          Case{"arch=6", 0, 0}, Case{"arch=5", 10'000'000, 20'000'000}}) {
+    for (const Case& c :
+         {Case{"arch=7;pci_device=0x20b210de", 24'500'000, 101'200'000},
+          Case{"arch=7;pci_device=0x220410de", 100'000'000, 100'000'000},
+          Case{"arch=8", 100'000'000, 100'000'000}, Case{"arch=10", 0, 0},
+          Case{"arch=6", 100'000'000, 100'000'000}, Case{"arch=5", 10'600'000, 20'000'000}}) {
         CAPTURE(c.script);
         const Fake fake(c.script);
         const auto d = found();
@@ -223,7 +224,7 @@ TEST_CASE("nvml: older calls, where fields are not known") {
         REQUIRE(d.sources.size() == 1);
         const Channel& c = d.sources[0]->channels()[0];
         CHECK(fields_of(*d.sources[0]) == "power_instant");
-        CHECK(c.window_ns == 10'000'000);
+        CHECK(c.window_ns == 10'600'000);
         CHECK(c.in_total);
         CHECK(c.provenance == Provenance::modelled);
         CHECK(values_of(*d.sources[0])[0].raw == 250'000);

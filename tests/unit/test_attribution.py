@@ -174,7 +174,7 @@ def test_the_same_bytes_for_any_number_of_threads():
     arguments = (
         begins, ends, joules, *load.spans[:2], load.cls.astype("i4"), k,
         np.full(n, 2e4), np.full(n, 1e-3), 0.0, -1, np.full(k, np.nan), np.full(k, 0.3),
-        None, 0.05, True,
+        None, 0.05, True, np.zeros(n, "u1"), np.zeros(n, "i4"),
     )  # fmt: skip
     one, two, five = (_core.attribute(*arguments, threads) for threads in (1, 2, 5))
     for name in ("energy", "energy_std", "cov"):
