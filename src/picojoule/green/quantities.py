@@ -3,7 +3,7 @@
 >>> energy = quantity("5 kWh")
 >>> intensity = quantity(211, "g/kWh", low=204, high=218, basis="Ember, GBR, 2024")
 >>> str(energy * intensity)
-'1.06 kg (1.02 to 1.09)'
+'1.05 kg (1.02 to 1.09)'
 >>> energy + quantity("2 kg")
 Traceback (most recent call last):
     ...
