@@ -24,7 +24,7 @@ from typing import Any
 
 from picojoule.errors import UsageError
 from picojoule.green import places
-from picojoule.green.quantities import Quantity, quantity, unknown
+from picojoule.green.quantities import Quantity, quantity, unknown, with_unit
 from picojoule.green.tables import Row, Tables, maybe, number, own_entry, rows
 
 #: g/kWh outside of which a factor is doubted: wind and nuclear plants are above, coal below.
@@ -78,7 +78,7 @@ def own(factor: Any) -> Quantity:
         UnitError: it is no mass by energy.
         UsageError: it is negative, infinite or no number.
     """
-    told = quantity(factor, "g/kWh", basis="own factor")
+    told = with_unit(factor, "g/kWh", "the factor")
     if not told.known:
         raise UsageError("the factor is not a number; leave it out if it is not known")
     if told.value < 0:

@@ -311,6 +311,18 @@ def quantity(
     )
 
 
+def with_unit(given: Any, unit: str, what: str = "it") -> Quantity:
+    """A quantity of the kind of ``unit`` that says its own unit: plain numbers are refused.
+
+    Raises:
+        UnitError: it is of another kind.
+        UsageError: a number without a unit, an infinite one, or no number.
+    """
+    if isinstance(given, (Quantity, str)):
+        return quantity(given, unit)
+    raise UsageError(f"{what} has no unit: {given!r}; write '{given} {unit}' if that is meant")
+
+
 def unknown(unit: str, basis: str = "") -> Quantity:
     """A quantity of the kind of ``unit`` of which no number is known, and why."""
     return Quantity(math.nan, unit_of(unit)[0], provenance="estimated", basis=basis)

@@ -8,7 +8,7 @@ from typing import Any
 from picojoule.errors import UsageError
 from picojoule.green import factors, places
 from picojoule.green.carbon import it_energy
-from picojoule.green.quantities import Quantity, quantity, unit_of
+from picojoule.green.quantities import Quantity, quantity, unit_of, with_unit
 from picojoule.green.tables import Tables, own_entry, rows
 
 #: Ways to count: what PUE multiplies.
@@ -88,7 +88,7 @@ def _off(region: str | None, given: Any, tables: Tables | None) -> Quantity:
 
 
 def _told(given: Any, basis: str) -> Quantity:
-    q = quantity(given, "L/kWh")
+    q = with_unit(given, "L/kWh", basis)
     if q.known and q.value < 0:
         raise UsageError(f"{basis} cannot be negative: {q}")
     return q if q.basis else q.because(basis)
