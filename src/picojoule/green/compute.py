@@ -145,7 +145,7 @@ def pj_per_flop(energy: Any, flops: Any) -> Quantity:
         A quantity whose ``to("pJ/FLOP")`` is the number; unknown if there are no FLOPs.
     """
     e, f = with_unit(energy, "kWh", "energy"), with_unit(flops, "FLOP", "flops")
-    if f.known and f.value <= 0:
+    if f.known and f.value < 1:
         return unknown("pJ/FLOP", "no FLOPs")
     return e / f
 

@@ -188,7 +188,7 @@ class Quantity:
         for base, power in other.dimension:
             powers[base] = powers.get(base, 0) + sign * power
         dimension = tuple(sorted((b, p) for b, p in powers.items() if p))
-        value = self.value * other.value**sign
+        value = self.value * other.value if sign > 0 else self.value / other.value
         if math.isnan(value):
             low, high = _bounds(self, other, sign)
             weaker, basis = _weaker(self, other), _joined(self.basis, other.basis)
