@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from picojoule.flops.jax_ import count_jax
     from picojoule.flops.kernel_cost import kernel_cost
     from picojoule.flops.window import count_flops
+    from picojoule.green.budget import budget
     from picojoule.kernels import Device, Kernel, KernelTable
     from picojoule.results import Channel, Estimate, Gap, PowerSeries, Profile, Region, RegionTable
 
@@ -56,6 +57,7 @@ _LAZY = {
     "count_flops": "picojoule.flops.window",
     "count_jax": "picojoule.flops.jax_",
     "kernel_cost": "picojoule.flops.kernel_cost",
+    "budget": "picojoule.green.budget",
     **dict.fromkeys(
         ("Channel", "Estimate", "Gap", "PowerSeries", "Profile", "Region", "RegionTable"),
         "picojoule.results",
@@ -103,6 +105,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "attribute",
+    "budget",
     "count_flops",
     "count_jax",
     "doctor",
