@@ -262,15 +262,15 @@ def _present(study: Study, name: str) -> float:
 
 
 def _by_trials(study: Study, name: str, tried: int) -> Score:
-    best = _trials.of_study(study, name)
-    many = len(best.n)
-    if tried > many:
-        raise Refusal(f"{many} trials say nothing of the best of {tried}")
+    larger = _trials.of_study(study, name).larger_is_better  # refuses what is no random search
     searched = [r for r in study if r.role in _trials.SEARCHED]
     values = list(_trials.trial_scores(searched, name).values())
-    low, high = _trials.range_of_best(values, tried, best.larger_is_better)
+    many = len(values)
+    now = _trials.expected_best(values, many, larger_is_better=larger)
+    after = _trials.expected_best(values, tried, larger_is_better=larger)
+    low, high = _trials.range_of_best(values, tried, larger)
     return Score(
-        name, float(best.expected[-1]), float(best.expected[tried - 1]), low, high,
+        name, now, after, low, high,
         f"expected best of {tried} in place of {many} trials of random search",
     )  # fmt: skip
 
