@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from picojoule.counters_view import Counter
     from picojoule.errors import (
         ForeignTraceError,
+        LedgerError,
         MissingExtraError,
         NewerTraceError,
         NoMeterError,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from picojoule.flops.kernel_cost import kernel_cost
     from picojoule.flops.window import count_flops
     from picojoule.green.budget import budget
+    from picojoule.green.study import study
     from picojoule.kernels import Device, Kernel, KernelTable
     from picojoule.results import Channel, Estimate, Gap, PowerSeries, Profile, Region, RegionTable
 
@@ -63,11 +65,13 @@ _LAZY = {
         "picojoule.results",
     ),
     "Counter": "picojoule.counters_view",
+    "study": "picojoule.green.study",
     **dict.fromkeys(("Attribution", "attribute"), "picojoule.attribution"),
     **dict.fromkeys(("Device", "Kernel", "KernelTable"), "picojoule.kernels"),
     **dict.fromkeys(
         (
             "ForeignTraceError",
+            "LedgerError",
             "MissingExtraError",
             "NewerTraceError",
             "NoMeterError",
@@ -91,6 +95,7 @@ __all__ = [
     "Gap",
     "Kernel",
     "KernelTable",
+    "LedgerError",
     "MissingExtraError",
     "NewerTraceError",
     "NoMeterError",
@@ -113,6 +118,7 @@ __all__ = [
     "load",
     "profile",
     "region",
+    "study",
 ]
 
 
