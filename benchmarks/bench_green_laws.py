@@ -2,7 +2,7 @@
 
 Each case simulates many studies (points around a law, or the best of many trials at each cost) and
 counts how often an interval holds the truth it is of. The bar is 93 to 97 %. Writes
-``results/green_laws.json``; a percentile bootstrap of the same studies stands beside for comparison.
+``results/green_laws.json``; a percentile bootstrap of the same studies stands beside it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import support
 
 from picojoule.green import fits, laws
 
-STUDIES = 2000
+STUDIES = 1000
 BOOTSTRAPPED = 400
 RESAMPLES = 1000
 DELTA = 0.01
@@ -40,7 +40,10 @@ class Case:
 
 
 CASES = [
-    *(Case(f"log, {n} points, noise {s}", "log", n, s) for n in (5, 6, 8, 12, 30) for s in (0.004, 0.01)),
+    *(
+        Case(f"log, {n} points, noise {s}", "log", n, s)
+        for n in (5, 6, 8, 12, 30) for s in (0.004, 0.01)
+    ),
     Case("log, 6 points, skewed noise", "log", 6, 0.01, shape="skewed"),
     Case("log, 6 points, heavy tails", "log", 6, 0.006, shape="heavy"),
     Case("log, 6 points within half a decade", "log", 6, 0.002, decades=0.5),
