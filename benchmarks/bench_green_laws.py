@@ -51,6 +51,11 @@ CASES = [
         Case(f"saturating, {n} points, noise {s}", "saturating", n, s, decades=2.0)
         for n in (5, 6, 8, 12, 30) for s in (0.001, 0.004)
     ),
+    # So noisy that many are told no price; those that are, are the lucky ones.
+    *(
+        Case(f"saturating, {n} points, noise 0.01", "saturating", n, 0.01, decades=2.0)
+        for n in (5, 6)
+    ),
     Case("saturating, 6 points, alpha 0.2", "saturating", 6, 0.002, decades=2.0, alpha=0.2),
     Case("saturating, 6 points, alpha 1", "saturating", 6, 0.002, decades=2.0, alpha=1.0),
     *(

@@ -172,7 +172,9 @@ class budget:  # noqa: N801 - stands beside pj.profile and pj.region
         if self._profile is None:
             from picojoule._profile import profile
 
-            self._own_profile = self._profile = profile()
+            # Joules are enough, unless FLOPs are limited.
+            kernels = None if "flops" in self.limits else False
+            self._own_profile = self._profile = profile(kernels=kernels, annotations=False)
             self._own_profile.__enter__()
         return self
 
