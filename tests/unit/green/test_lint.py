@@ -169,7 +169,10 @@ def test_gpt3_with_and_without_pue():
     found = lint.check(text)
     assert [f.rule for f in found] == ["pue"]
     assert "differ by the PUE 1.1" in found[0].message
-    row = "| model | MWh | PUE | kg CO2e/kWh | t CO2e |\n|-|-|-|-|-|\n| GPT-3 | 1287 | 1.10 | 0.429 | {} |"
+    row = (
+        "| model | MWh | PUE | kg CO2e/kWh | t CO2e |\n|-|-|-|-|-|\n"
+        "| GPT-3 | 1287 | 1.10 | 0.429 | {} |"
+    )
     assert rules(row.format("552")) == []
     assert rules(row.format("502")) == [(3, "pue")]
 

@@ -90,7 +90,7 @@ def _counting(group: Group) -> Iterator[Finding]:
 
 def _known_macs(card: Card) -> Iterator[Finding]:
     seen: set[tuple[int, str]] = set()
-    lines = {i: text for i, text in enumerate(card.lines, 1)}
+    lines = dict(enumerate(card.lines, 1))
     heads = {i: " ".join(t.head) for t in card.tables for i in t.lines}
     for line, text in lines.items():
         scope = f"{text} {heads.get(line, '')}"
@@ -171,7 +171,7 @@ def _prices(card: Card) -> Iterator[Finding]:
             hours, devices = group.one("hours"), group.one("devices")
             if group.table != at or hours is None or not hours.value > 0:
                 continue
-            named = re.search(r"TPU\s?v\d|[AHVPKT]\d{1,3}\b", group.words)
+            named = re.search(r"TPU\s?v\d|[AHVPKT]\d{1,3}(?!\d)", group.words)
             count = devices.value if devices and not hours.device_hours else 1.0
             for place, claim in enumerate(group.of("usd")[:2]):
                 key = (named[0] if named else "", place)
@@ -185,13 +185,13 @@ def _prices(card: Card) -> Iterator[Finding]:
                     yield Finding(
                         claim.line,
                         "price",
-                        f"${claim.value:,.6g} is ${price:.3g} for an hour of {name}; the other "
-                        f"rows have ${middle:.3g}, which makes ${claim.value / price * middle:,.3g}",
+                        f"${claim.value:,.6g} is ${price:.3g} for an hour of {name}; at the other "
+                        f"rows' ${middle:.3g} it is ${claim.value / price * middle:,.3g}",
                     )
 
 
 def _per(group: Group) -> Iterator[Finding]:
-    """g per token (image, parameter ...) against the total and the number of them."""
+    """Grams per token (image, parameter ...) against the total and the number of them."""
     for claim in group.of("co2e_per"):
         total, count = group.one("co2e"), group.one(claim.per)
         if total is None or count is None or not total.value * count.value > 0:

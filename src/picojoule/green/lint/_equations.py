@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Iterator
@@ -57,7 +58,7 @@ def check(card: Card) -> Iterator[Finding]:
     for line, text in _joined_lines(card):
         plain = re.sub(r"\*\*|`|</?su[bp]>|_(?=\W|$)", "", text).replace("−", "-")
         sides = _EQUALS.split(plain)
-        for left, right in zip(sides, sides[1:], strict=False):
+        for left, right in itertools.pairwise(sides):
             a, b = _last(left), _first(right)
             if a is not None and b is not None:
                 yield from _compare(a, b, line)

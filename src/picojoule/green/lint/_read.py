@@ -15,7 +15,7 @@ _CARBON = re.compile(
 _DEVICES = r"(?:GPU|TPU|chip|node|device|accelerator|processor|card)s?"
 _NAMES = (
     r"(?:NVIDIA\s+|Tesla\s+|Google\s+|AMD\s+)?"
-    r"(?:TPU\s?v\d\w*|[AHVPKTLB]\d{1,3}s?\b(?:[\s-]?(?:SXM\d?|PCIe|\d+\s?GB))*"
+    r"(?:TPU\s?v\d\w*|[AHVPKTLB]\d{1,3}s?(?=\b|[x×]\d)(?:[\s-]?(?:SXM\d?|PCIe|\d+\s?GB))*"
     r"|RTX\s?\w*\s?\d{4}(?:\s?Ti)?|MI\d{3}X?|GH200)"
 )
 DEVICE = re.compile(_NAMES)
