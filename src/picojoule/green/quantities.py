@@ -77,7 +77,8 @@ class Quantity:
     products combine relative widths as independent ones. Comparing and adding needs the same kind.
 
     Attributes:
-        value: in base units (J, s, g, FLOP, L, currency); nan if unknown.
+        value: in base units (J, s, g, FLOP, L, currency); nan if unknown. What is unknown may still
+            have bounds: ``low``, ``high`` or both, which sums and products carry along.
         dimension: exponents of the base units, sorted by name; () is a plain number.
         low: lower end of the range (95 % where it is statistical).
         high: its upper end.
@@ -165,8 +166,10 @@ class Quantity:
 
     def __mul__(self, other: Quantity | float) -> Quantity:
         if isinstance(other, (int, float)):
-            ends = sorted((self.low * other, self.high * other))
-            return Quantity(self.value * other, self.dimension, *ends, self.provenance, self.basis)
+            ends = (self.low, self.high) if other >= 0 else (self.high, self.low)
+            low, high = ends[0] * other, ends[1] * other
+            value = self.value * other
+            return Quantity(value, self.dimension, low, high, self.provenance, self.basis)
         if not isinstance(other, Quantity):
             return NotImplemented
         return self._times(other, 1)
@@ -186,6 +189,10 @@ class Quantity:
             powers[base] = powers.get(base, 0) + sign * power
         dimension = tuple(sorted((b, p) for b, p in powers.items() if p))
         value = self.value * other.value**sign
+        if math.isnan(value):
+            low, high = _bounds(self, other, sign)
+            weaker, basis = _weaker(self, other), _joined(self.basis, other.basis)
+            return Quantity(value, dimension, low, high, weaker, basis)
         down_a, up_a = _relative(self)
         down_b, up_b = _relative(other)
         if sign < 0:
@@ -216,7 +223,7 @@ class Quantity:
 
     def _show(self, ranged: bool) -> str:
         if not self.known:
-            return "unknown"
+            return self._show_bounds()
         unit, scale = self._unit_shown()
         low, high = self.low / scale, self.high / scale
         value = self.value / scale
@@ -230,11 +237,24 @@ class Quantity:
             text += f" ({round(low, decimals):.{places}f} to {round(high, decimals):.{places}f})"
         return text
 
-    def _unit_shown(self) -> tuple[str, float]:
+    def _show_bounds(self) -> str:
+        no_low, no_high = math.isnan(self.low), math.isnan(self.high)
+        if no_low and no_high:
+            return "unknown"
+        unit, scale = self._unit_shown(self.low if no_high else self.high)
+        low, high = self.low / scale, self.high / scale
+        if no_high:
+            return f"unknown, at least {_three(low)} {unit}".rstrip()
+        if no_low:
+            return f"unknown, at most {_three(high)} {unit}".rstrip()
+        return f"unknown, between {_three(low)} and {_three(high)} {unit}".rstrip()
+
+    def _unit_shown(self, value: float | None = None) -> tuple[str, float]:
+        size = abs(self.value if value is None else value)
         for unit, least in _SHOWN.get(self.dimension, ()):
-            if abs(self.value) >= least:
+            if size >= least:
                 return unit, unit_of(unit)[1]
-        return _spell(self.dimension), 1.0
+        return _rate_unit(self.dimension) or (_spell(self.dimension), 1.0)
 
 
 def quantity(
@@ -361,6 +381,31 @@ def _relative(q: Quantity) -> tuple[float, float]:
         return 0.0, 0.0
     ends = sorted((q.low / q.value, q.high / q.value))
     return max(0.0, 1.0 - ends[0]), max(0.0, ends[1] - 1.0)
+
+
+def _bounds(a: Quantity, b: Quantity, sign: int) -> tuple[float, float]:
+    """Ends of a product (``sign`` 1) or quotient of which a factor is unknown; nan: no such end."""
+    if not (a.low >= 0 and b.low >= 0):
+        return math.nan, math.nan
+    small, large = (b.low, b.high) if sign > 0 else (b.high, b.low)
+    low = a.low * small if sign > 0 else a.low / small if small > 0 else math.nan
+    high = a.high * large if sign > 0 else a.high / large if large > 0 else math.nan
+    return low, high
+
+
+def _rate_unit(dimension: Dimension) -> tuple[str, float] | None:
+    """Prices are told by the hour and by the kWh."""
+    powers = dict(dimension)
+    currency = next((b for b, p in dimension if p == 1 and re.fullmatch("[A-Z]{3}", b)), None)
+    if currency and len(powers) == 2:
+        for base, per in (("s", "h"), ("J", "kWh")):
+            if powers.get(base) == -1:
+                return f"{currency}/{per}", unit_of(f"{currency}/{per}")[1]
+    return None
+
+
+def _three(value: float) -> str:
+    return f"{value:.{_decimals(value, 0.0)}f}"
 
 
 def _weaker(a: Quantity, b: Quantity) -> str:
