@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from picojoule.green.model import Run, Study
 from picojoule.green.quantities import Quantity
@@ -46,6 +46,7 @@ class Figure:
         quantity: the number, its range, provenance and basis.
         scope: of which runs it is.
         unit: to tell it in; "" lets its size choose.
+        method: how its parts were got, where that says more than the worst of them.
     """
 
     key: str
@@ -53,6 +54,7 @@ class Figure:
     quantity: Quantity
     scope: str
     unit: str = ""
+    method: str = ""
 
     @property
     def text(self) -> str:
@@ -62,7 +64,7 @@ class Figure:
     @property
     def how(self) -> str:
         """How it was got; "unknown" if it is."""
-        return self.quantity.provenance if self.quantity.known else UNKNOWN
+        return (self.method or self.quantity.provenance) if self.quantity.known else UNKNOWN
 
     @property
     def basis(self) -> str:
@@ -133,22 +135,35 @@ def figures(study: Study, footprint: Footprint) -> list[Figure]:
     out = []
     for key, (label, unit) in LABELS.items():
         found: Quantity = getattr(footprint, key)
-        out.append(Figure(key, label, found, scope, unit))
+        method = _method(footprint) if key == "co2e" else ""
+        out.append(Figure(key, label, found, scope, unit, method))
     return out
 
 
 def factors(footprint: Footprint) -> list[Figure]:
     """The factors that went into a footprint, each with its source and year."""
-    return [Figure(what, what, found, "factor") for what, found in footprint.factors]
+    return [
+        # What an hour of a device embodies is told without its hour.
+        Figure(what, f"{what}, an hour" if what.startswith("embodied ") else what, found, "factor")
+        for what, found in footprint.factors
+    ]
+
+
+def _method(footprint: Footprint) -> str:
+    """``measured energy, published factor``: a factor must not make the energy look like one."""
+    kinds = {q.provenance for what, q in footprint.factors if what.startswith("intensity")}
+    if len(kinds) != 1 or not footprint.it_energy.known:
+        return ""
+    return f"{footprint.it_energy.provenance} energy, {kinds.pop()} factor"
 
 
 def shown(found: Quantity, unit: str = "") -> str:
     """A quantity in words: with its range; its bounds where only those are known; or unknown."""
     if found.known:
-        return in_unit(found, unit) if unit else str(found)
+        return in_unit(found, unit or found._unit_shown()[0])
     if math.isfinite(found.low) and math.isfinite(found.high) and found.high > found.low:
         ends = [Quantity(end, found.dimension) for end in (found.low, found.high)]
-        low, high = (in_unit(e, unit) if unit else str(e) for e in ends)
+        low, high = (in_unit(e, unit or e._unit_shown()[0]) for e in ends)
         return f"{UNKNOWN}, between {low} and {high}"
     return UNKNOWN
 
@@ -162,9 +177,10 @@ def in_unit(found: Quantity, unit: str) -> str:
     if abs(value) >= 1e6 or 0 < abs(value) < 1e-3:
         digits = max(1, 1 + places + math.floor(math.log10(abs(value))))
         text = f"{value:.{digits - 1}e}"
-        return f"{text} {unit}" + (f" ({low:.{digits - 1}e} to {high:.{digits - 1}e})" * ranged)
+        ends = f" ({low:.{digits - 1}e} to {high:.{digits - 1}e})" if ranged else ""
+        return f"{text} {unit}".strip() + ends
     show = max(0, places)
-    text = f"{round(value, places):,.{show}f} {unit}"
+    text = f"{round(value, places):,.{show}f} {unit}".strip()
     if ranged:
         text += f" ({round(low, places):,.{show}f} to {round(high, places):,.{show}f})"
     return text
@@ -184,12 +200,15 @@ def rounded(found: Quantity, unit: str, guard: int = 0) -> float:
 
 
 def decimals(value: float, width: float) -> int:
-    """Decimals that show the first digit of the range's half width; three digits without one."""
+    """Decimals that show the first digit of the range's half width; three digits without one.
+
+    One digit of the value is always shown: 3 (0 to 40) must not become 0.
+    """
+    first = -math.floor(math.log10(abs(value))) if value else 0
     if width > 1e-9 * abs(value) and width > 0:
-        return -math.floor(math.log10(width / 2.0))
-    if value == 0:
-        return 0
-    return 2 - math.floor(math.log10(abs(value)))
+        wide = -math.floor(math.log10(width / 2.0))
+        return max(wide, first) if value else wide
+    return 2 + first if value else 0
 
 
 def counts(study: Sequence[Run]) -> Counts:
@@ -284,9 +303,3 @@ def _score(runs: Sequence[Run], name: str) -> Score | None:
     }
     larger = all(r.score_larger_is_better.get(name, True) for r in with_it)
     return Score(name, mean, std, len(values), over, larger, by_fold)
-
-
-def remedy(settings: Mapping[str, Any], figure: Figure) -> str:
-    """Why a figure is unknown; what to say stands in the reason itself."""
-    del settings
-    return figure.basis or "nothing tells it"

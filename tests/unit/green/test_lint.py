@@ -280,6 +280,19 @@ def test_macs_called_flops():
     assert rules(gpt.format("1.57e23")) == [(1, "mac-flop")]
 
 
+@pytest.mark.parametrize(
+    ("text", "bad"),
+    [
+        ("FLOP (1 MAC = 2 FLOP)", False),
+        ("4.1 GMAC = 8.2 GFLOP", False),
+        ("4.1 GMAC = 4.1 GFLOP", True),
+        ("0.75 GMAC x 2 x 3 x 1.2M images x 90 epochs = 486 PFLOP", False),
+    ],
+)
+def test_macs_in_equations(text, bad):
+    assert rules(text) == ([(1, "mac-flop")] if bad else [])
+
+
 def test_prices():
     text = "16 TPU v2 devices x 96 h, at $4.50 per hour, cost ${}."
     assert rules(text.format("6,912")) == []

@@ -18,10 +18,7 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 def markdown(text: object) -> str:
     """One line of plain words in Markdown, in tables too."""
-    out = []
-    for c in clean(text):
-        out.append(_ENTITIES.get(c) or (f"\\{c}" if c in _MARKDOWN else c))
-    return "".join(out)
+    return "".join(_ENTITIES.get(c) or (f"\\{c}" if c in _MARKDOWN else c) for c in clean(text))
 
 
 def latex(text: object) -> str:

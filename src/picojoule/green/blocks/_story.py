@@ -33,6 +33,11 @@ class Story:
             return f"{figure.text} [{figure.how}]"
         return f"{figure.text} ({figure.basis})" if figure.basis else figure.text
 
+    def brief(self, key: str) -> str:
+        """The same where the reasons stand elsewhere."""
+        figure = self.figures[key]
+        return f"{figure.text} [{figure.how}]" if figure.quantity.known else figure.text
+
     @property
     def known(self) -> list[Figure]:
         """Figures with a number."""
@@ -60,8 +65,8 @@ class Story:
         h = self.edh
         configs = "unknown" if math.isnan(h.configs) else f"{h.configs:,.0f}"
         out = [
-            f"Hyper-parameter experiments: {configs} configurations, {h.folds} "
-            f"fold{'s' * (h.folds != 1)}, {h.seeds} seed{'s' * (h.seeds != 1)}."
+            f"Hyper-parameter experiments: {configs} configuration{'s' * (h.configs != 1)}, "
+            f"{h.folds} fold{'s' * (h.folds != 1)}, {h.seeds} seed{'s' * (h.seeds != 1)}."
         ]
         if not math.isnan(h.h_cost):
             out.append(

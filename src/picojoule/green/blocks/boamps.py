@@ -113,7 +113,8 @@ def _quality(footprint: Footprint) -> str:
     half = (energy.high - energy.low) / 2 / energy.value if energy.value > 0 else math.inf
     if energy.provenance in ("measured", "counted") and half <= 0.10:
         return "high"
-    return "medium" if energy.provenance not in ("estimated", "imported") and half <= 0.25 else "low"
+    doubtful = energy.provenance in ("estimated", "imported")
+    return "low" if doubtful or half > 0.25 else "medium"
 
 
 def _when(study: Study) -> str:

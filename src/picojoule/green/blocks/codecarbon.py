@@ -47,7 +47,7 @@ def render(study: Study, footprint: Footprint) -> str:
 def _by_region(
     study: Study, footprint: Footprint
 ) -> Callable[[str], tuple[Quantity | None, Quantity | None, float]]:
-    """region of a run -> (facility J for each J, g for each J, PUE)."""
+    """Region of a run -> (facility J for each J, g for each J, PUE)."""
     regions = {r.region for r in study}
     if len(regions) <= 1:
         found = _ratios(footprint)
@@ -62,12 +62,10 @@ def _by_region(
 
 
 def _ratios(footprint: Footprint) -> tuple[Quantity | None, Quantity | None, float]:
-    energy = footprint.it_energy
     pue = [q for what, q in footprint.factors if what.startswith("PUE") and q.known]
     facility = pue[0] if len(pue) == 1 else None
     intensity = [q for what, q in footprint.factors if what.startswith("intensity") and q.known]
     co2 = facility * intensity[0] if facility is not None and len(intensity) == 1 else None
-    del energy
     return facility, co2, facility.value if facility is not None else math.nan
 
 

@@ -32,9 +32,7 @@ def render(study: Study, footprint: Footprint) -> str:
         "version": 1,
         "metadata": {
             "tools": {
-                "components": [
-                    {"type": "application", "name": "picojoule", "version": __version__}
-                ]
+                "components": [{"type": "application", "name": "picojoule", "version": __version__}]
             }
         },
         "components": [

@@ -20,22 +20,21 @@ def render(study: Study, footprint: Footprint) -> str:
     if not co2e.known:
         why = clean(co2e.basis or "nothing tells it")
         return f"---\n# co2_eq_emissions: unknown ({why})\n---\n"
-    source = (
-        f"picojoule; location-based, operational, {counts.scope}; {co2e.provenance}; {co2e.basis}"
-    )
+    figure = next(f for f in figures.figures(study, footprint) if f.key == "co2e")
+    source = f"picojoule; location-based, operational, {counts.scope}; {figure.how}; {co2e.basis}"
     lines = [
         "---",
         "co2_eq_emissions:",
         f"  emissions: {number(figures.rounded(co2e, 'g'))}  # grams",
         f"  source: {yaml(source)}",
-        f"  training_type: {yaml(study.settings.get('training_type', 'pre-training'))}"
-        if study.settings.get("training_type")
-        else "",
-        f"  geographical_location: {yaml(_where(study, counts))}" if _where(study, counts) else "",
-        f"  hardware_used: {yaml(', '.join(counts.devices))}" if counts.devices else "",
-        "---",
     ]
-    return "\n".join(line for line in lines if line) + "\n"
+    further = {
+        "training_type": str(study.settings.get("training_type") or ""),
+        "geographical_location": _where(study, counts),
+        "hardware_used": ", ".join(counts.devices),
+    }
+    lines += [f"  {key}: {yaml(said)}" for key, said in further.items() if said]
+    return "\n".join([*lines, "---"]) + "\n"
 
 
 def _where(study: Study, counts: figures.Counts) -> str:

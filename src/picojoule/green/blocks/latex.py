@@ -21,9 +21,10 @@ def render(study: Study, footprint: Footprint) -> str:
 def _paragraph(s: Story) -> str:
     facts = [
         s.result(),
-        f"The {s.counts.runs:,} runs of the study took {s.told('device_hours')} on {s.hardware()}, "
-        f"used {s.told('it_energy')} of IT energy and {s.told('facility_energy')} at the facility, "
-        f"and emitted {s.told('co2e')} of CO2e (location-based, operational).",
+        f"The {s.counts.runs:,} runs of the study took {s.brief('device_hours')} on "
+        f"{s.hardware()}, used {s.brief('it_energy')} of IT energy and "
+        f"{s.brief('facility_energy')} at the facility, "
+        f"and emitted {s.brief('co2e')} of CO2e (location-based, operational).",
         *s.experiments(),
     ]
     used = [f"{f.label} {f.text} ({f.basis})" for f in s.factors if f.quantity.known]
@@ -33,12 +34,10 @@ def _paragraph(s: Story) -> str:
 
 
 def _table(s: Story) -> str:
-    rows = []
-    for f in [*s.known, *s.unknown]:
-        basis = f.basis or "--"
-        rows.append(f"{e(f.label)} & {e(f.text)} & {e(f.how)} & {e(basis)} \\\\")
-    for f in s.factors:
-        rows.append(f"{e(f.label)} & {e(f.text)} & {e(f.how)} & {e(f.basis)} \\\\")
+    rows = [
+        f"{e(f.label)} & {e(f.text)} & {e(f.how)} & {e(f.basis or '--')} \\\\"
+        for f in [*s.known, *s.unknown, *s.factors]
+    ]
     scope = e(s.counts.scope)
     return "\n".join(
         [

@@ -1,4 +1,4 @@
-"""A section for a model card or README: score and cost side by side, every figure with its account."""
+"""A section for a model card or README: score beside cost, each with its account."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def render(study: Study, footprint: Footprint) -> str:
     lines = [
         f"## What the result of {e(s.name)} cost",
         "",
-        f"{e(s.result())} Cost: {e(s.told('it_energy'))} of IT energy, "
-        f"{e(s.told('co2e'))} of CO2e, {e(s.told('device_hours'))} of device time, "
+        f"{e(s.result())} Cost: {e(s.brief('it_energy'))} of IT energy, "
+        f"{e(s.brief('co2e'))} of CO2e, {e(s.brief('device_hours'))} of device time, "
         f"on {e(s.hardware())}.",
         "",
         "| What | Value | Scope | How | Rests on (factor, source, year) |",
         "|---|---|---|---|---|",
     ]
-    for f in s.known:
-        lines.append(f"| {e(f.label)} | {e(f.text)} | {e(f.scope)} | {f.how} | {e(f.basis)} |")
-    for f in s.factors:
-        lines.append(f"| {e(f.label)} | {e(f.text)} | factor | {f.how} | {e(f.basis)} |")
+    lines += [
+        f"| {e(f.label)} | {e(f.text)} | {e(f.scope)} | {f.how} | {e(f.basis)} |"
+        for f in [*s.known, *s.factors]
+    ]
     lines += ["", *(f"- {e(line)}" for line in s.experiments())]
     lines += [f"- {e(note[:1].upper() + note[1:])}." for note in s.edh.notes]
     lines += [f"- {e(f.label)}: {e(f.text)} ({e(f.basis)})." for f in s.unknown]

@@ -26,8 +26,8 @@ def render(study: Study, footprint: Footprint) -> str:
         each = f", {mean} for a run on average"
     facts = [
         f"Workers: {s.hardware()}.",
-        f"Total of all {s.counts.runs:,} runs: {s.told('device_hours')} of device time{each}; "
-        f"{s.told('it_energy')} of IT energy.",
+        f"Total of all {s.counts.runs:,} runs: {s.brief('device_hours')} of device time{each}; "
+        f"{s.brief('it_energy')} of IT energy.",
         f"This includes {more:,} runs besides the {s.counts.runs - more:,} whose scores are "
         f"reported (tuning, ablations, evaluation, debugging), and {s.counts.failed:,} that ended "
         "without a result."

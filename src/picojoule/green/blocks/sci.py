@@ -10,8 +10,8 @@ import math
 from typing import TYPE_CHECKING
 
 from picojoule.green import figures
-from picojoule.green.blocks._story import Story, story
-from picojoule.green.quantities import Quantity, unknown
+from picojoule.green.blocks._story import story
+from picojoule.green.quantities import Quantity
 from picojoule.reports._text import clean
 
 if TYPE_CHECKING:
@@ -34,28 +34,27 @@ def render(study: Study, footprint: Footprint) -> str:
         ),
         _line("O = E x I", s.told("co2e"), operational),
         _line("M  embodied share", s.told("embodied"), embodied),
-        _line("SCI per study (R = 1 study)", _shown(both, ""), both),
+        _line("SCI per study (R = 1 study)", figures.shown(both), both),
     ]
     runs = float(s.counts.runs)
     if runs:
-        lines.append(_line("SCI per run", _shown(both / runs, ""), both))
+        lines.append(_line("SCI per run", figures.shown(both / runs), both))
     lines.append("SCI for AI, provider (training with all intermediate runs):")
-    for name, count, why, scale in _units(study, footprint, s):
+    for name, count, why, scale in _units(study, footprint):
         words = f"SCI per {name}"
         if not (count > 0):
             lines.append(f"  {words}: unknown ({why})")
             continue
         each = both * (scale / count)
-        lines.append(_line(words, _shown(each, ""), both))
+        lines.append(_line(words, figures.shown(each), both))
     lines.append("Market-based measures and offsets are not part of these figures.")
     return "\n".join(lines) + "\n"
 
 
-def _units(study: Study, footprint: Footprint, s: Story) -> list[tuple[str, float, str, float]]:
+def _units(study: Study, footprint: Footprint) -> list[tuple[str, float, str, float]]:
     examples = math.fsum(r.examples for r in figures.reported(study)) if len(study) else math.nan
     sizes = {r.parameters for r in figures.reported(study) if r.parameters > 0}
     parameters = sizes.pop() if len(sizes) == 1 else math.nan
-    del s
     return [
         (
             "1e15 model FLOP",
@@ -78,15 +77,8 @@ def _units(study: Study, footprint: Footprint, s: Story) -> list[tuple[str, floa
     ]
 
 
-def _shown(found: Quantity, unit: str) -> str:
-    return figures.shown(found, unit)
-
-
 def _line(label: str, text: str, found: Quantity) -> str:
     if not found.known:
         return f"  {label}: {figures.shown(found)} ({clean(found.basis or 'nothing tells it')})"
     tag = "" if text.endswith("]") else f" [{found.provenance}]"
     return f"  {label}: {text}{tag}; {clean(found.basis)}"
-
-
-__all__ = ["render", "unknown"]

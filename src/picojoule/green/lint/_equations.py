@@ -83,6 +83,9 @@ def _compare(a: _Term, b: _Term, line: int) -> Iterator[Finding]:
     same = a.dimension == b.dimension and a.dimension is not None
     if a.units and b.units and not same and not (a.mac or b.mac):
         return  # labels that we do not understand
+    if a.mac != b.mac:
+        yield from _macs(a, b, line)
+        return
     left, right = (a.base, b.base) if a.units and b.units and same else (a.printed, b.printed)
     if not left[1] > 0 or not right[1] > 0:
         return
@@ -90,9 +93,6 @@ def _compare(a: _Term, b: _Term, line: int) -> Iterator[Finding]:
     if right[2] * (1 + slack) >= left[0] and right[0] * (1 - slack) <= left[2]:
         return
     ratio = right[1] / left[1]
-    if a.units and b.units and a.mac != b.mac and abs(ratio - 1) < 0.02:
-        yield Finding(line, "mac-flop", "MACs on one side, FLOP on the other: 1 MAC = 2 FLOP")
-        return
     shown = f"the left side is {left[1]:.6g}, the right side says {right[1]:.6g}"
     if a.units and b.units and same:
         shown += f" {_spelled(a.dimension)}"
@@ -102,6 +102,22 @@ def _compare(a: _Term, b: _Term, line: int) -> Iterator[Finding]:
         "grams" if words else "recompute",
         f"{shown} ({words or f'{ratio:.4g} times'})",
     )
+
+
+def _macs(a: _Term, b: _Term, line: int) -> Iterator[Finding]:
+    """MACs on one side: the other has twice as many FLOP, unless the 2 stands in the product."""
+    macs, flop = (a, b) if a.mac else (b, a)
+    if not (macs.units and flop.units and macs.base[1] > 0):
+        return
+    ratio = flop.base[1] / macs.base[1]
+    if macs.numbers + flop.numbers == 2 and abs(ratio - 1) < 0.02:
+        yield Finding(line, "mac-flop", "as many FLOP as MACs; 1 MAC = 2 FLOP")
+    elif not any(abs(ratio / right - 1) < 0.02 for right in (1.0, 2.0, 6.0)):
+        yield Finding(
+            line,
+            "recompute",
+            f"{macs.base[1]:.4g} MACs on one side, {flop.base[1]:.4g} FLOP on the other",
+        )
 
 
 def _spelled(dimension: Dimension | None) -> str:
