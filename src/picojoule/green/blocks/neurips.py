@@ -22,7 +22,7 @@ def render(study: Study, footprint: Footprint) -> str:
     total = s.figures["device_hours"].quantity
     each = ""
     if total.known and s.counts.runs > 1:
-        mean = figures.shown(total / float(s.counts.runs), "h")
+        mean = figures.shown(total / float(s.counts.runs))
         each = f", {mean} for a run on average"
     facts = [
         f"Workers: {s.hardware()}.",
