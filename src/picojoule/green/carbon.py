@@ -75,3 +75,25 @@ def it_energy(energy: Any) -> Quantity:
     if told.known and told.value < 0:
         raise UsageError(f"energy cannot be negative: {told}")
     return told
+
+
+def sci(energy: Any, intensity: Any, embodied: Any = "0 g", per: float = 1.0) -> Quantity:
+    """Software carbon intensity: ``(E x I + M) / R`` (ISO/IEC 21031:2024).
+
+    Args:
+        energy: E, of all that was reserved for it.
+        intensity: I, location-based, "211 g/kWh"; offsets are no part of it.
+        embodied: M, share of making the hardware; see ``picojoule.green.embodied``.
+        per: R, how many units it is told for: tokens, images, FLOPs, parameters.
+
+    Returns:
+        Grams a unit.
+
+    Raises:
+        UnitError: one of them is of another kind.
+        UsageError: ``per`` is not above 0.
+    """
+    if not per > 0:
+        raise UsageError(f"per= must be above 0, not {per}")
+    operational = it_energy(energy) * quantity(intensity, "g/kWh")
+    return (operational + quantity(embodied, "g")) / float(per)

@@ -20,16 +20,16 @@ from picojoule.green.water import water
 #: Settings that a footprint heeds; others are left alone.
 SETTINGS: Mapping[str, str] = {
     "region": "country, US state or cloud region of the runs that have none of their own",
-    "factor": "own factor of the grid, '211 g/kWh', in place of a region's",
+    "carbon_factor": "own factor of the grid, '211 g/kWh', in place of a region's",
     "mix": "own mix, {'wind': 0.6, 'gas': 0.4}, in place of both",
-    "everywhere": "True: region, factor or mix hold for runs with a region of their own, too",
+    "everywhere": "True: these three hold for runs with a region of their own, too",
     "pue": "own PUE, or 'personal'",
     "personal": "True: machines of one's own, PUE 1.0",
-    "price": "of a device-hour, '2.5 USD/h'",
+    "price_per_device_hour": "own price, '2.5 USD/h'",
     "vendor": "whose published price to take, 'Lambda Labs'",
     "price_location": "part of the name of the location of that price",
     "price_term": "'on-demand', '1y' or '3y'",
-    "tariff": "price of facility energy, '0.25 EUR/kWh', in place of a price of devices",
+    "price_per_kwh": "tariff of facility energy, '0.25 EUR/kWh', in place of a price of devices",
     "wue_on": "water on site, '0.18 L/kWh'",
     "wue_off": "water of generation, '3.1 L/kWh'",
     "water_variant": "'li' or 'morrison'",
@@ -123,13 +123,13 @@ def _power(
 ) -> dict[str, Quantity]:
     """Facility energy, CO2e and water, summed over the regions of the runs."""
     region, tables = told.get("region"), told.get("tables")
-    factor, mix = told.get("factor"), told.get("mix")
+    factor, mix = told.get("carbon_factor"), told.get("mix")
     factors.chosen(region, factor, mix, tables=tables)  # refuses two of them, or no place
     everywhere = bool(told.get("everywhere"))
     own_regions = sorted(r for r in columns.regions.distinct if r)
     if own_regions and (factor is not None or mix is not None) and not everywhere:
         raise UsageError(
-            f"{'factor' if factor is not None else 'mix'}= and the runs' own regions "
+            f"{'carbon_factor' if factor is not None else 'mix'}= and the runs' own regions "
             f"({', '.join(own_regions[:3])}) are two factors for one energy; say everywhere=True "
             "if yours holds for all runs"
         )
@@ -201,20 +201,20 @@ def _no_place(name: str, tables: Any) -> str:
 def _money(
     columns: Columns, facility: Quantity, told: Mapping[str, Any], used: dict[str, Quantity]
 ) -> Quantity:
-    rented = told.get("price") is not None or told.get("vendor") is not None
-    if rented and told.get("tariff") is not None:
+    rented = told.get("price_per_device_hour") is not None or told.get("vendor") is not None
+    if rented and told.get("price_per_kwh") is not None:
         raise UsageError(
-            "price= (or vendor=) and tariff= are two ways to pay for the same energy; "
-            "say only one of them"
+            "price_per_device_hour= (or vendor=) and price_per_kwh= are two ways to pay for one "
+            "energy; say only one of them"
         )
-    if told.get("price") is not None and told.get("vendor") is not None:
-        raise UsageError("price= and vendor= are two prices; say only one of them")
-    if told.get("tariff") is not None:
-        tariff = quantity(told["tariff"])
+    if told.get("price_per_device_hour") is not None and told.get("vendor") is not None:
+        raise UsageError("price_per_device_hour= and vendor= are two prices; say only one of them")
+    if told.get("price_per_kwh") is not None:
+        tariff = quantity(told["price_per_kwh"])
         used["tariff"] = tariff if tariff.basis else tariff.because("own tariff")
         return money.cost(energy=facility, tariff=used["tariff"])
-    if told.get("price") is not None:
-        price = quantity(told["price"])
+    if told.get("price_per_device_hour") is not None:
+        price = quantity(told["price_per_device_hour"])
         used["price"] = price if price.basis else price.because("own price")
         return money.cost(device_hours=columns.device_time(), price=used["price"])
     return _published_money(columns, told, used)
@@ -223,7 +223,10 @@ def _money(
 def _published_money(
     columns: Columns, told: Mapping[str, Any], used: dict[str, Quantity]
 ) -> Quantity:
-    ask = "no price: say price='2 USD/h', vendor='...' or tariff='0.25 EUR/kWh'"
+    ask = (
+        "no price: say price_per_device_hour='2 USD/h', vendor='...' or "
+        "price_per_kwh='0.25 EUR/kWh'"
+    )
     names = sorted(columns.devices.distinct)
     if not any(names):
         return unknown("USD", ask)
