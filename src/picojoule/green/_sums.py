@@ -103,7 +103,7 @@ class Columns:
 
     def with_energy_and_flops(self) -> Mask:
         """Which runs have both."""
-        return np.asarray(~np.isnan(self.energy_j) & (self.flops > 0))
+        return np.asarray(~np.isnan(self.energy_j) & (self.flops >= 1))
 
     def _sum(
         self,

@@ -13,7 +13,7 @@ from typing import Any
 
 from picojoule.errors import UsageError
 from picojoule.green import factors
-from picojoule.green.quantities import Quantity, quantity
+from picojoule.green.quantities import Quantity, with_unit
 from picojoule.green.tables import Tables
 
 
@@ -71,7 +71,7 @@ def it_energy(energy: Any) -> Quantity:
         UnitError: it is no energy.
         UsageError: it is negative.
     """
-    told = quantity(energy, "J")
+    told = with_unit(energy, "kWh", "energy")
     if told.known and told.value < 0:
         raise UsageError(f"energy cannot be negative: {told}")
     return told
@@ -95,5 +95,5 @@ def sci(energy: Any, intensity: Any, embodied: Any = "0 g", per: float = 1.0) ->
     """
     if not per > 0:
         raise UsageError(f"per= must be above 0, not {per}")
-    operational = it_energy(energy) * quantity(intensity, "g/kWh")
-    return (operational + quantity(embodied, "g")) / float(per)
+    operational = it_energy(energy) * with_unit(intensity, "g/kWh", "intensity")
+    return (operational + with_unit(embodied, "kg", "embodied")) / float(per)

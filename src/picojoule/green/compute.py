@@ -13,7 +13,7 @@ from typing import Any
 
 from picojoule.errors import UsageError
 from picojoule.flops.peaks import peaks_of
-from picojoule.green.quantities import Quantity, quantity, unit_of, unknown
+from picojoule.green.quantities import Quantity, quantity, unit_of, unknown, with_unit
 from picojoule.green.tables import Tables, maybe, number, rows
 
 #: Share of the peak that training was taken to reach, unless known (Amodei and Hernandez 2018).
@@ -63,7 +63,7 @@ def from_device_time(
     share = GPU_UTILISATION if utilisation is None else number(utilisation, "utilisation")
     if share > 1:
         raise UsageError(f"utilisation is a share of the peak, at most 1, not {share:g}")
-    rate, wall = quantity(peak, "FLOP/s"), quantity(time, "s")
+    rate, wall = with_unit(peak, "TFLOP/s", "peak"), with_unit(time, "d", "time")
     flops = number(devices, "devices") * share * (rate * wall)
     said = f"devices x peak x time x utilisation {share:g}"
     if not assumed:
@@ -115,7 +115,7 @@ def mfu(
 
     PaLM: 238,300 tokens/s on 6,144 TPU v4 is 46.2 % with attention and 45.7 % without.
     """
-    top = number(devices, "devices") * quantity(peak, "FLOP/s").value
+    top = number(devices, "devices") * with_unit(peak, "TFLOP/s", "peak").value
     if not top > 0:
         raise UsageError("devices and peak must be above 0")
     rate = number(tokens_per_s, "tokens_per_s") * number(flops_per_token, "flops_per_token")
@@ -135,7 +135,7 @@ def hfu(model_utilisation: float, executed_over_model: float) -> float:
 
 def pf_days(flops: Any) -> float:
     """FLOPs in petaflop/s-days of 8.64e19."""
-    return quantity(flops, "FLOP").to("pf-days")
+    return with_unit(flops, "FLOP", "flops").to("pf-days")
 
 
 def pj_per_flop(energy: Any, flops: Any) -> Quantity:
@@ -144,8 +144,8 @@ def pj_per_flop(energy: Any, flops: Any) -> Quantity:
     Returns:
         A quantity whose ``to("pJ/FLOP")`` is the number; unknown if there are no FLOPs.
     """
-    e, f = quantity(energy, "J"), quantity(flops, "FLOP")
-    if f.known and f.value <= 0:
+    e, f = with_unit(energy, "kWh", "energy"), with_unit(flops, "FLOP", "flops")
+    if f.known and f.value < 1:
         return unknown("pJ/FLOP", "no FLOPs")
     return e / f
 

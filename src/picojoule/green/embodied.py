@@ -10,7 +10,7 @@ import re
 from typing import Any
 
 from picojoule.errors import UsageError
-from picojoule.green.quantities import Quantity, quantity, unknown
+from picojoule.green.quantities import Quantity, quantity, unknown, with_unit
 from picojoule.green.tables import Row, Tables, maybe, number, own_entry, rows
 
 HOURS_PER_YEAR = 8760.0
@@ -43,7 +43,7 @@ def share_of(
     >>> round(share_of("1000 kg", "1 h", 4).to("g"), 2)
     28.54
     """
-    made, time = quantity(total, "g"), quantity(used, "s")
+    made, time = with_unit(total, "kg", "total"), with_unit(used, "h", "used")
     if (made.known and made.value < 0) or (time.known and time.value < 0):
         raise UsageError(f"embodied CO2e and time cannot be negative: {made}, {time}")
     if not number(lifetime_years, "lifetime_years") > 0:
@@ -68,7 +68,7 @@ def of_device(device: str, device_hours: Any, *, tables: Tables | None = None) -
         Grams: the middle of the methods of ``embodied_methods``, and the range that they span.
         Unknown for a device of which no report tells.
     """
-    time = quantity(device_hours, "h")
+    time = with_unit(device_hours, "h", "device_hours")
     found = _device_kg(device, tables)
     if found is None:
         known = ", ".join(r["device"] for r in rows("embodied_devices", tables))

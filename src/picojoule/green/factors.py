@@ -24,7 +24,7 @@ from typing import Any
 
 from picojoule.errors import UsageError
 from picojoule.green import places
-from picojoule.green.quantities import Quantity, quantity, unknown
+from picojoule.green.quantities import Quantity, quantity, unknown, with_unit
 from picojoule.green.tables import Row, Tables, maybe, number, own_entry, rows
 
 #: g/kWh outside of which a factor is doubted: wind and nuclear plants are above, coal below.
@@ -35,8 +35,12 @@ PERSONAL_PUE = 1.0
 AVERAGE_PUE = 1.56
 _AVERAGE_PUE_SOURCE = "average data centre, Uptime Institute 2024"
 
+#: Tables whose own entries may be of a region that has no other name.
+_KEYED_BY_REGION = ("grid_intensity", "cloud_regions", "wue_offsite")
+
 _LARGE_TWH, _SMALL_TWH = 50.0, 1.0
 _LARGE, _MEDIUM = 0.06, 0.22
+_KIND = "life-cycle average, range by spread of sources"
 
 
 class FactorWarning(UserWarning):
@@ -78,7 +82,7 @@ def own(factor: Any) -> Quantity:
         UnitError: it is no mass by energy.
         UsageError: it is negative, infinite or no number.
     """
-    told = quantity(factor, "g/kWh", basis="own factor")
+    told = with_unit(factor, "g/kWh", "the factor")
     if not told.known:
         raise UsageError("the factor is not a number; leave it out if it is not known")
     if told.value < 0:
@@ -189,7 +193,7 @@ def pue(
         UsageError: below 1, or no number; ``personal`` and a cloud region at once.
     """
     personal = personal or given == "personal"
-    place = _place(region, tables)
+    place = place_of(region, tables)
     if personal:
         if (given is not None and given != "personal") or (place and place.kind == "cloud"):
             other = "pue" if place is None or place.kind != "cloud" else f"region {region!r}"
@@ -222,7 +226,7 @@ def pue(
 
 def wue_onsite(region: str | None, tables: Tables | None = None) -> Quantity:
     """Litres of water that a cloud region's cooling takes for each kWh of IT energy; or unknown."""
-    place = _place(region, tables)
+    place = place_of(region, tables)
     row = _cloud_row(place, tables) if place else None
     if row is None or not row["wue_l_per_kwh"]:
         return unknown("L/kWh", "water use on site unknown; say wue_on='0.2 L/kWh'")
@@ -230,16 +234,18 @@ def wue_onsite(region: str | None, tables: Tables | None = None) -> Quantity:
     return quantity(float(row["wue_l_per_kwh"]), "L/kWh", provenance="published", basis=said)
 
 
-def _place(region: str | None, tables: Tables | None) -> places.Place | None:
-    """Where that is; None if it is not told, or a name of the user's own tables."""
+def place_of(region: str | None, tables: Tables | None) -> places.Place | None:
+    """Where that is; None if it is not told, or a name of the user's own tables.
+
+    Raises:
+        UnknownPlaceError: no such place.
+    """
     if region is None or region == "":
         return None
     try:
         return places.find(region, tables)
     except places.UnknownPlaceError:
-        if own_entry("grid_intensity", region, tables) or own_entry(
-            "cloud_regions", region, tables
-        ):
+        if any(own_entry(t, region, tables) for t in _KEYED_BY_REGION):
             return None
         raise
 
@@ -267,7 +273,7 @@ def _of_country(iso3: str, where: str, tables: Tables | None) -> Quantity:
     if row is None:
         return unknown("g/kWh", f"the table of grid_intensity has no {iso3}")
     value, year = float(row["gco2e_per_kwh"]), row["year"]
-    said = f"{_short(row['source'])} {year}, {row['country']} ({iso3}){where}, life-cycle average"
+    said = f"{_short(row['source'])} {year}, {row['country']} ({iso3}){where}, {_KIND}"
     low, high = _range(iso3, value, year)
     made = quantity(value, "g/kWh", low=low, high=high, provenance="published", basis=said)
     return _doubted(made, f"the factor of {row['country']}")
@@ -280,7 +286,7 @@ def _of_state(code: str, where: str, tables: Tables | None) -> Quantity:
     if row is None:
         return unknown("g/kWh", f"the table of US states has no {name}")
     value = float(row["gco2e_per_kwh"])
-    said = f"{_short(row['source'])} {row['year']}, {name} ({code}){where}, life-cycle average"
+    said = f"{_short(row['source'])} {row['year']}, {name} ({code}){where}, {_KIND}"
     high = value * max(1.0 + _LARGE, _states_below())
     low = value * (1.0 - _LARGE)
     made = quantity(value, "g/kWh", low=low, high=high, provenance="published", basis=said)

@@ -14,7 +14,7 @@ from picojoule.errors import UsageError
 from picojoule.green import compute, embodied, factors, money, places
 from picojoule.green._sums import Columns
 from picojoule.green.model import Run, Study
-from picojoule.green.quantities import Quantity, quantity, total, unknown
+from picojoule.green.quantities import Quantity, quantity, total, unknown, with_unit
 from picojoule.green.water import water
 
 #: Settings that a footprint heeds; others are left alone.
@@ -249,7 +249,7 @@ def _embodied(columns: Columns, told: Mapping[str, Any], used: dict[str, Quantit
     if told.get("embodied") is not None:
         if told.get("lifetime_years") is None:
             return unknown("g", "embodied= needs lifetime_years=, such as 4")
-        made = quantity(told["embodied"], "g")
+        made = with_unit(told["embodied"], "kg", "embodied")
         used["embodied, one device"] = made if made.basis else made.because("own figure")
         return embodied.share_of(
             used["embodied, one device"], columns.device_time(), told["lifetime_years"],

@@ -35,7 +35,7 @@ class System:
         chips: how many.
         hours: of training.
         chip_hours: chips x hours.
-        confidence: "Confident", "Likely" or "Speculative": Epoch's tag of the FLOPs; "".
+        confidence: "Confident", "Likely", "Speculative" or "Unknown": Epoch's tag of the FLOPs; "".
         cost_2023_usd: estimate, in dollars of 2023.
         link: where it was published.
     """

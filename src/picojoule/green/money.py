@@ -21,6 +21,7 @@ from picojoule.green.quantities import (
     quantity,
     unit_of,
     unknown,
+    with_unit,
 )
 from picojoule.green.tables import Row, Tables, rows
 
@@ -70,7 +71,7 @@ def cost(
         raise UsageError("money needs device_hours= and price=, or energy= and tariff=")
     if rented:
         return _product(device_hours, "h", price, "h", "device_hours= and price='2 USD/h'")
-    return _product(energy, "J", tariff, "kWh", "energy= and tariff='0.25 EUR/kWh'")
+    return _product(energy, "kWh", tariff, "kWh", "energy= and tariff='0.25 EUR/kWh'")
 
 
 def device_hours(devices: float, wall: Any) -> Quantity:
@@ -81,7 +82,7 @@ def device_hours(devices: float, wall: Any) -> Quantity:
     """
     if not 0 <= float(devices) < math.inf:
         raise UsageError(f"a number of devices is at least 0, not {devices}")
-    return quantity(wall, "h") * float(devices)
+    return with_unit(wall, "h", "wall time") * float(devices)
 
 
 def price_of(
@@ -176,7 +177,7 @@ def currency_of(rate: Quantity) -> str:
 def _product(amount: Any, unit: str, rate: Any, per: str, ways: str) -> Quantity:
     if amount is None or rate is None:
         raise UsageError(f"money needs both of {ways}")
-    much, price = quantity(amount, unit), quantity(rate)
+    much, price = with_unit(amount, unit, "the amount"), quantity(rate)
     currency = currency_of(price)
     quantity(price, f"{currency}/{per}")  # of the right kind
     if (much.known and much.value < 0) or (price.known and price.value < 0):

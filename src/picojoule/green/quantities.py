@@ -188,7 +188,7 @@ class Quantity:
         for base, power in other.dimension:
             powers[base] = powers.get(base, 0) + sign * power
         dimension = tuple(sorted((b, p) for b, p in powers.items() if p))
-        value = self.value * other.value**sign
+        value = self.value * other.value if sign > 0 else self.value / other.value
         if math.isnan(value):
             low, high = _bounds(self, other, sign)
             weaker, basis = _weaker(self, other), _joined(self.basis, other.basis)
@@ -309,6 +309,18 @@ def quantity(
         provenance,
         basis,
     )
+
+
+def with_unit(given: Any, unit: str, what: str = "it") -> Quantity:
+    """A quantity of the kind of ``unit`` that says its own unit: plain numbers are refused.
+
+    Raises:
+        UnitError: it is of another kind.
+        UsageError: a number without a unit, an infinite one, or no number.
+    """
+    if isinstance(given, (Quantity, str)):
+        return quantity(given, unit)
+    raise UsageError(f"{what} has no unit: {given!r}; write '{given} {unit}' if that is meant")
 
 
 def unknown(unit: str, basis: str = "") -> Quantity:

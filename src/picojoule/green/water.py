@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from picojoule.errors import UsageError
-from picojoule.green import factors, places
+from picojoule.green import factors
 from picojoule.green.carbon import it_energy
-from picojoule.green.quantities import Quantity, quantity, unit_of
+from picojoule.green.quantities import Quantity, quantity, unit_of, with_unit
 from picojoule.green.tables import Tables, own_entry, rows
 
 #: Ways to count: what PUE multiplies.
@@ -71,8 +71,9 @@ def _off(region: str | None, given: Any, tables: Tables | None) -> Quantity:
     if given is not None:
         return _told(given, "own WUE of generation")
     if region and (own := own_entry("wue_offsite", region, tables)) is not None:
-        return _told(own.value, f"WUE of generation, {own.source} {own.year}".rstrip())
-    place = places.find(region, tables) if region else None
+        value = own.value if isinstance(own.value, Quantity) else quantity(own.value, "L/kWh")
+        return _told(value, f"WUE of generation, {own.source} {own.year}".rstrip())
+    place = factors.place_of(region, tables)
     for r in rows("wue_offsite", tables) if place else ():
         if place is not None and r["place"] == place.country:
             said = f"WUE of generation, {place.country}, {r['source'].split(',')[0]} {r['year']}"
@@ -88,7 +89,7 @@ def _off(region: str | None, given: Any, tables: Tables | None) -> Quantity:
 
 
 def _told(given: Any, basis: str) -> Quantity:
-    q = quantity(given, "L/kWh")
+    q = with_unit(given, "L/kWh", basis)
     if q.known and q.value < 0:
         raise UsageError(f"{basis} cannot be negative: {q}")
     return q if q.basis else q.because(basis)

@@ -86,6 +86,19 @@ def test_water_of_places():
     assert "wue_off=" in part.basis
 
 
+def test_water_between_both_bounds_of_pue():
+    q = water.water("100 kWh", wue_on="0.2 L/kWh", wue_off="3 L/kWh")
+    assert not q.known
+    assert (q.low, q.high) == pytest.approx((100 * 3.2, 100 * (0.2 + 1.56 * 3)))
+
+
+def test_water_of_an_own_region():
+    own = {"wue_offsite": {"hall 3": {"value": 2.0, "year": 2026, "source": "our meter"}}}
+    q = water.water("100 kWh", region="hall 3", personal=True, tables=own)
+    assert q.to("L") == pytest.approx(200)
+    assert "our meter 2026" in q.basis
+
+
 @pytest.mark.parametrize(
     ("told", "kind"),
     [

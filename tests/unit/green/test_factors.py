@@ -17,8 +17,8 @@ from picojoule.green.quantities import Quantity, UnitError, quantity
         ("FRA", 44.18), ("EU", 213.32), ("world", 473.04), ("USA", 383.55), ("us", 383.55),
         ("US-VA", 321.47), ("virginia", 321.47), ("Washington", 130.35),
         ("Washington, D.C.", 158.09), ("eu-west-1", 279.86), ("aws:us-east-1", 321.47),
-        ("us-central1", 241.74), ("azure:swedencentral", 35.82), ("Côte d'Ivoire", 393.89),
-        ("CA", 174.87), ("DE", 344.14),
+        ("us-central1", 241.74), ("azure:swedencentral", 35.82), ("Côte d'Ivoire", 393.53),
+        ("CA", 174.75), ("DE", 344.14),
     ],
 )  # fmt: skip
 def test_intensity_by_code_and_name(said, g_per_kwh):
@@ -84,7 +84,7 @@ def test_unknown_place_names_what_is_near(said, near):
 
 
 def test_a_name_of_two_places_is_asked_for():
-    with pytest.raises(places.UnknownPlaceError, match="GEO.*US-GA"):
+    with pytest.raises(places.UnknownPlaceError, match=r"GEO.*US-GA"):
         factors.intensity("Georgia")
     assert factors.intensity("GEO").to("g/kWh") == pytest.approx(143.06)
 
@@ -95,7 +95,7 @@ def test_no_place_is_an_error(said):
         factors.intensity(said)
 
 
-@pytest.mark.parametrize(("iso3", "value"), [("CAF", 0.0), ("TKM", 1306.03), ("UZB", 1121.18)])
+@pytest.mark.parametrize(("iso3", "value"), [("CAF", 0.0), ("TKM", 1306.3), ("UZB", 1121.18)])
 def test_doubtful_factor_warns(iso3, value):
     with pytest.warns(factors.FactorWarning, match="5 and 1100"):
         q = factors.intensity(iso3)
