@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from picojoule.green.model import Run, Study
@@ -129,9 +130,17 @@ class Counts:
         return f"all {self.runs:,} runs ({roles}){failed}"
 
 
-def figures(study: Study, footprint: Footprint) -> list[Figure]:
-    """The figures of a study's footprint, in the order of ``LABELS``."""
-    scope = counts(study).scope
+def figures(
+    study: Sequence[Run], footprint: Footprint, counted: Counts | None = None
+) -> list[Figure]:
+    """The figures of a study's footprint, in the order of ``LABELS``.
+
+    Args:
+        study: the runs.
+        footprint: theirs.
+        counted: ``counts(study)``, if it is there already.
+    """
+    scope = (counted or counts(study)).scope
     out = []
     for key, (label, unit) in LABELS.items():
         found: Quantity = getattr(footprint, key)
@@ -212,32 +221,24 @@ def decimals(value: float, width: float) -> int:
 
 
 def counts(study: Sequence[Run]) -> Counts:
-    """How many runs of what kind; one pass over them."""
-    roles: Counter[str] = Counter()
-    statuses: Counter[str] = Counter()
-    sets: dict[str, dict[str, None]] = {
-        k: {} for k in ("config_hash", "fold", "seed", "device_name", "region", "host")
-    }
-    failed = 0
-    for run in study:
-        roles[run.role] += 1
-        statuses[run.status] += 1
-        failed += run.failed
-        for key, seen in sets.items():
-            value = getattr(run, key)
-            if value:
-                seen.setdefault(value)
+    """How many runs of what kind."""
+    runs = list(study)
+
+    def distinct(name: str) -> tuple[str, ...]:
+        return tuple(filter(None, dict.fromkeys(map(attrgetter(name), runs))))
+
+    statuses = Counter(map(attrgetter("status"), runs))
     return Counts(
-        sum(roles.values()),
-        dict(roles.most_common()),
+        len(runs),
+        dict(Counter(map(attrgetter("role"), runs)).most_common()),
         dict(statuses.most_common()),
-        failed,
-        len(sets["config_hash"]),
-        len(sets["fold"]),
-        len(sets["seed"]),
-        tuple(sets["device_name"]),
-        tuple(sets["region"]),
-        tuple(sets["host"]),
+        sum(statuses[s] for s in ("failed", "interrupted", "lost")),
+        len(distinct("config_hash")),
+        len(distinct("fold")),
+        len(distinct("seed")),
+        distinct("device_name"),
+        distinct("region"),
+        distinct("host"),
     )
 
 
@@ -261,7 +262,7 @@ def reported(study: Study, score: str | None = None) -> list[Run]:
     means = {
         config: sum(values) / len(values)
         for config, runs in by_config.items()
-        if (values := [r.scores[name] for r in runs if math.isfinite(r.scores.get(name, math.nan))])
+        if (values := [v for r in runs if math.isfinite(v := r.scores.get(name, math.nan))])
     }
     if not means:
         return []
@@ -272,9 +273,8 @@ def reported(study: Study, score: str | None = None) -> list[Run]:
     return by_config[best]
 
 
-def scores(study: Study, score: str | None = None) -> list[Score]:
-    """Mean and spread of every score over the reported runs."""
-    runs = reported(study, score)
+def scores(runs: Sequence[Run]) -> list[Score]:
+    """Mean and spread of every score over runs: those that ``reported`` names."""
     names = dict.fromkeys(name for r in runs for name in r.scores)
     return [one for name in names if (one := _score(runs, name)) is not None]
 

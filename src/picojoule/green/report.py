@@ -171,13 +171,14 @@ def of(
     edh = decompose(same, "energy", name or None)
     best, no_best = _best_of(same, name)
     begun = [r.begin_wall_s for r in runs if math.isfinite(r.begin_wall_s)]
+    counted = _figures.counts(runs)
     return StudyReport(
         name=study.name,
-        counts=_figures.counts(runs),
-        figures=tuple(_figures.figures(same, cost)),
-        final=tuple(_figures.figures(Study(study.name, reported), final)) if final else (),
+        counts=counted,
+        figures=tuple(_figures.figures(runs, cost, counted)),
+        final=tuple(_figures.figures(reported, final)) if final else (),
         factors=tuple(_figures.factors(cost)),
-        scores=tuple(_figures.scores(same, name or None)),
+        scores=tuple(_figures.scores(reported)),
         score_name=name,
         larger_is_better=larger,
         points=points,

@@ -121,9 +121,7 @@ def _factors_of_cost(r: StudyReport, screen: Screen) -> list[str]:
     ]
     indent = 2 if screen.width >= _NEEDED_FOR_A_PLOT else 0
     inner = Screen(screen.width - indent, screen.color, screen.unicode)
-    return out + [
-        " " * indent + line for line in lay_out(columns, rows, ("-", "IT energy"), inner)
-    ]
+    return out + [" " * indent + line for line in lay_out(columns, rows, ("-", "IT energy"), inner)]
 
 
 def _plain(found: Quantity) -> str:
@@ -214,8 +212,10 @@ def _next(r: StudyReport, screen: Screen) -> list[str]:
     if r.best_of is None:
         return out + screen.prose(f"best of n: {clean(r.why_no_best)}", indent="  ", hang="  ")
     best = r.best_of
-    picks = sorted({1, 2, 5, 10, 20, 50, 100, len(best.n)} & set(best.n.tolist()))
-    each = ", ".join(f"{n}: {best.expected[n - 1]:.4g}" for n in picks)
+    last = int(best.n[-1])
+    shown = {1, 2, 5, 10, 20, 50, 100, last}
+    pairs = zip(best.n.tolist(), best.expected.tolist(), strict=True)
+    each = ", ".join(f"{n}: {value:.4g}" for n, value in pairs if n in shown)
     return out + screen.prose(f"expected best of n trials: {each}", indent="  ", hang="  ")
 
 

@@ -86,11 +86,12 @@ def story(study: Study, footprint: Footprint) -> Story:
     """Everything that blocks say of a study."""
     from picojoule.green.edh import decompose
 
+    counted = figures.counts(study)
     return Story(
         study.name,
-        {f.key: f for f in figures.figures(study, footprint)},
+        {f.key: f for f in figures.figures(study, footprint, counted)},
         figures.factors(footprint),
-        figures.scores(study),
-        figures.counts(study),
+        figures.scores(figures.reported(study)),
+        counted,
         decompose(study),
     )
