@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from picojoule.counters_view import Counter
     from picojoule.errors import (
         ForeignTraceError,
+        LedgerError,
         MissingExtraError,
         NewerTraceError,
         NoMeterError,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from picojoule.flops.jax_ import count_jax
     from picojoule.flops.kernel_cost import kernel_cost
     from picojoule.flops.window import count_flops
+    from picojoule.green.study import study
     from picojoule.kernels import Device, Kernel, KernelTable
     from picojoule.results import Channel, Estimate, Gap, PowerSeries, Profile, Region, RegionTable
 
@@ -61,11 +63,13 @@ _LAZY = {
         "picojoule.results",
     ),
     "Counter": "picojoule.counters_view",
+    "study": "picojoule.green.study",
     **dict.fromkeys(("Attribution", "attribute"), "picojoule.attribution"),
     **dict.fromkeys(("Device", "Kernel", "KernelTable"), "picojoule.kernels"),
     **dict.fromkeys(
         (
             "ForeignTraceError",
+            "LedgerError",
             "MissingExtraError",
             "NewerTraceError",
             "NoMeterError",
@@ -89,6 +93,7 @@ __all__ = [
     "Gap",
     "Kernel",
     "KernelTable",
+    "LedgerError",
     "MissingExtraError",
     "NewerTraceError",
     "NoMeterError",
@@ -110,6 +115,7 @@ __all__ = [
     "load",
     "profile",
     "region",
+    "study",
 ]
 
 

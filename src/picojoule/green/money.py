@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -191,6 +192,7 @@ def _matching(hardware: str, table: Sequence[Row]) -> list[Row]:
     return exact or ([r for r in table if wanted <= _words(r["hardware"])] if wanted else [])
 
 
+@functools.lru_cache(maxsize=4096)
 def _words(name: str) -> frozenset[str]:
     plain = re.sub(r"(\d+)\s*gb\b", r"\1gb", name.casefold())
     found = re.split(r"[^a-z0-9]+", plain)

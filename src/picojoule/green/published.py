@@ -13,7 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from picojoule.green import carbon, compute, embodied, factors, money, scaling, water
+from picojoule.green import (
+    carbon,
+    compute,
+    embodied,
+    factors,
+    fits,
+    money,
+    scaling,
+    trials,
+    water,
+)
 from picojoule.green.quantities import Quantity, quantity
 
 #: Strubell, Ganesh and McCallum 2019: PUE and pounds of CO2e a kWh, US averages of 2018.
@@ -202,15 +212,11 @@ def hfu(model_utilisation: float, executed_over_model: float) -> float:
 
 def expected_max(scores: Sequence[float], n: int) -> float:
     """Expected best of n trials with replacement (Dodge et al. 2019)."""
-    from picojoule.green import trials
-
     return float(trials.expected_best(scores, n, replacement=True))
 
 
 def expected_max_unbiased(scores: Sequence[float], n: int) -> float:
     """Expected best of n trials without replacement (Tang et al. 2020)."""
-    from picojoule.green import trials
-
     return float(trials.expected_best(scores, n, replacement=False))
 
 
@@ -244,15 +250,11 @@ def kaplan_loss_pf_days(c: float) -> float:
 
 def log_cost_factor(delta_points: float, slope_per_decade: float) -> float:
     """Times the cost of ``delta_points`` more, by a law linear in log cost."""
-    from picojoule.green import fits
-
     return float(fits.log_cost_factor(delta_points, slope_per_decade))
 
 
 def power_law_cost_factor(err: float, delta: float, e0: float, alpha: float) -> float:
     """Times the cost of ``delta`` less error, by a power law that saturates at ``e0``."""
-    from picojoule.green import fits
-
     return float(fits.power_law_cost_factor(err, delta, e0, alpha))
 
 

@@ -209,3 +209,22 @@ def test_many_runs_sum_as_one_by_one():
     by_place = {"": 210.89, "FRA": 44.18, "POL": 614.98}
     grams = sum(r.energy_j / 3.6e6 * 1.2 * by_place[r.region] for r in runs)
     assert fp.co2e.to("g") == pytest.approx(grams, rel=1e-4)
+
+
+def test_agrees_with_the_costs_of_single_runs():
+    """Sums over runs are the same by whichever way they are got."""
+    from picojoule.green import costs
+
+    runs = [
+        run(i, energy_j=1e6 * (i + 1), energy_low_j=math.nan, energy_high_j=math.nan,
+            region=("", "FRA")[i % 2])
+        for i in range(10)
+    ]  # fmt: skip
+    fp = footprint.of(runs, TOLD)
+    for kind, q in (
+        ("energy", fp.it_energy), ("co2e", fp.co2e), ("money", fp.money),
+        ("hours", fp.device_hours), ("flops", fp.flops),
+    ):  # fmt: skip
+        one_by_one = costs.of(runs, kind, TOLD).sum()
+        assert one_by_one.dimension == q.dimension
+        assert one_by_one.value == pytest.approx(q.value, rel=1e-9), kind
