@@ -218,7 +218,8 @@ def best_of(r: StudyReport, width: int = 480, height: int = 250) -> str:
     if best is None or len(best.n) < 2:
         return ""
     left, right, top, bottom = 58, 14, 14, 42
-    ns, mean = best.n.tolist(), best.expected.tolist()
+    ns: list[int] = best.n.tolist()
+    mean: list[float] = best.expected.tolist()
     spread = [s if math.isfinite(s) else 0.0 for s in best.spread.tolist()]
     lows = [m - s for m, s in zip(mean, spread, strict=True)]
     highs = [m + s for m, s in zip(mean, spread, strict=True)]

@@ -209,13 +209,15 @@ def rounded(found: Quantity, unit: str, guard: int = 0) -> float:
 
 
 def decimals(value: float, width: float) -> int:
-    """Decimals that show the first digit of the range's half width; three digits without one.
+    """Decimals that the range's half width allows; three digits without one.
 
-    One digit of the value is always shown: 3 (0 to 40) must not become 0.
+    One digit of the half width, two where it begins with less than 3.55, as the Particle Data Group
+    rounds. One digit of the value is always shown: 3 (0 to 40) must not become 0.
     """
     first = -math.floor(math.log10(abs(value))) if value else 0
     if width > 1e-9 * abs(value) and width > 0:
-        wide = -math.floor(math.log10(width / 2.0))
+        power = math.floor(math.log10(width / 2.0))
+        wide = -power + (width / 2.0 / 10.0**power < 3.55)
         return max(wide, first) if value else wide
     return 2 + first if value else 0
 

@@ -167,7 +167,8 @@ def of(
     larger = larger_is_better_of(same, name) if name else True
     reported = _figures.reported(same, name or None)
     final = _footprint.of(Study(study.name, reported, told)) if reported else None
-    points, hidden, unscored, why = _points(runs, name, larger)
+    columns = _columns(runs, name)
+    points, hidden, unscored, why = _points(runs, columns, name, larger)
     edh = decompose(same, "energy", name or None)
     best, no_best = _best_of(same, name)
     begun = [r.begin_wall_s for r in runs if math.isfinite(r.begin_wall_s)]
@@ -187,7 +188,7 @@ def of(
         why_no_points=why,
         parts=_parts(runs, reported),
         edh=edh,
-        prices=_prices(runs, name, larger, told),
+        prices=_prices(runs, columns, name, larger, told),
         best_of=best,
         why_no_best=no_best,
         notes=tuple(dict.fromkeys(edh.notes)),
@@ -219,11 +220,11 @@ def _columns(runs: Sequence[Run], name: str) -> tuple[Any, Any]:
 
 
 def _points(
-    runs: Sequence[Run], name: str, larger: bool
+    runs: Sequence[Run], columns: tuple[Any, Any], name: str, larger: bool
 ) -> tuple[tuple[Point, ...], int, tuple[float, ...], str]:
     if not runs:
         return (), 0, (), "the study has no runs"
-    energy, score = _columns(runs, name)
+    energy, score = columns
     known = ~np.isnan(energy) & (energy > 0)
     if not name:
         why = "no run has a score; say p.score(accuracy=...)"
@@ -270,7 +271,7 @@ def _parts(runs: Sequence[Run], reported: Sequence[Run]) -> tuple[Part, ...]:
     """The study's energy, cut so that every run is in one part; largest meaning first."""
     if not runs:
         return ()
-    result = {r.uid for r in reported}
+    result = {r.uid for r in reported or runs if r.role == "final" or reported}
     names = ("the result", "other tuning", "ablations", "evaluation", "debugging", "pruned",
              "without a result", "still running")  # fmt: skip
     roles = {"tune": 1, "final": 1, "ablation": 2, "eval": 3, "debug": 4}
@@ -318,11 +319,15 @@ def _worst(kinds: set[str]) -> str:
 
 
 def _prices(
-    runs: Sequence[Run], name: str, larger: bool, told: Mapping[str, Any]
+    runs: Sequence[Run],
+    columns: tuple[Any, Any],
+    name: str,
+    larger: bool,
+    told: Mapping[str, Any],
 ) -> tuple[Price, ...]:
     if not name:
         return (Price("log", None, reason="no run has a score"),)
-    energy, score = _columns(runs, name)
+    energy, score = columns
     kwh = np.where(energy > 0, energy / 3.6e6, math.nan)
     out = []
     for law in _laws.LAWS:

@@ -171,9 +171,9 @@ def _scatter(r: StudyReport, screen: Screen) -> list[str]:
         grid[row][column] = marks[p.front]
     out = []
     bar = "│" if screen.unicode else "|"
-    for i, row in enumerate(grid):
+    for i, drawn in enumerate(grid):
         name = labels[0] if i == 0 else labels[1] if i == _PLOT_ROWS - 1 and y1 > y0 else ""
-        out.append(f"  {name:>{left - 3}} {bar}{''.join(row)}".rstrip())
+        out.append(f"  {name:>{left - 3}} {bar}{''.join(drawn)}".rstrip())
     ends = [figures.shown(_kwh(10**x)) for x in (x0, x1)]
     gap = max(1, inner - cells(ends[0]) - cells(ends[1]))
     axis = (

@@ -149,7 +149,7 @@ def test_what_the_screen_says():
     text = screen(people.with_failures())
     for words in (
         "accuracy 0.6802",
-        "57 kWh (55 to 59) of the IT equipment, measured",
+        "57.0 kWh (55.3 to 58.8) of the IT equipment, measured",
         "14.4 kg (13.5 to 15.4), measured energy, published factor",
         "1 failed",
         "3.25 by cost",
@@ -245,7 +245,7 @@ def test_what_the_page_says():
     r = report.of(people.with_failures())
     text = Page(report_html.render(r)).text
     for words in (
-        "57 kWh",
+        "57.0 kWh",
         "measured energy, published factor",
         "3.25 ×",
         "+0.01 accuracy costs × 1.26",
