@@ -109,6 +109,24 @@ def of(
     return _money(runs, told)
 
 
+def scaled_sum(costs: Costs, factor: NDArray[np.float64], how: str) -> Quantity:
+    """Sum of ``costs``, each times its ``factor``; "modelled", as no such run was made."""
+    table = Costs(
+        costs.kind,
+        costs.unit,
+        costs.value * factor,
+        costs.low * factor,
+        costs.high * factor,
+        costs.provenance,
+        costs.basis,
+        costs.why_unknown,
+    )
+    out = table.sum()
+    if not out.known or bool((factor == 1.0).all()):
+        return out
+    return out.because(f"{out.basis}; scaled: {how}", "modelled")
+
+
 def timed_by(runs: Sequence[Run]) -> str:
     """Provenance of durations: picojoule's own clock, or what another tool's file says."""
     return "imported" if any(r.origin != "recorded" for r in runs) else "measured"
@@ -249,10 +267,10 @@ def _why(value: NDArray[np.float64], what: str, bases: Sequence[str] = ()) -> st
         return ""
     said = next((bases[i] for i in np.flatnonzero(missing).tolist() if bases and bases[i]), "")
     because = f": {said}" if said else ""
+    verb = "is" if what == "energy" else "are"
+    if len(value) == 1:
+        return f"the {what} {verb} unknown{because}"
     if missing.all():
-        return (
-            f"the {what} of no run is known{because}"
-            if len(value) > 1
-            else f"the {what} is unknown{because}"
-        )
-    return f"the {what} of {int(missing.sum())} of {len(value)} runs is unknown{because}"
+        return f"the {what} of no run {verb} known{because}"
+    many = f"{int(missing.sum())} of {len(value)} runs"
+    return f"the {what} of {many} {verb} unknown{because}"
