@@ -28,10 +28,10 @@ _APPLICATION = 0x706A6C67  # "pjlg"
 #: How long one attempt waits for others; a fork in another thread has to wait as long.
 _SLICE_S = 0.1
 #: File systems without shared memory between hosts, which WAL needs.
-_NETWORKED = frozenset(
-    "nfs nfs4 cifs smb3 smbfs lustre ceph fuse.ceph fuse.sshfs glusterfs fuse.glusterfs beegfs "
-    "gpfs 9p afs panfs orangefs".split()
-)
+_NETWORKED = (
+    "nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "ceph", "fuse.ceph", "fuse.sshfs",
+    "glusterfs", "fuse.glusterfs", "beegfs", "gpfs", "9p", "afs", "panfs", "orangefs",
+)  # fmt: skip
 
 _gate = threading.RLock()
 os.register_at_fork(
@@ -54,7 +54,7 @@ def _first(database: sqlite3.Connection) -> None:
     # All that 'study list' asks for, so that it need not read the rows themselves.
     database.execute(
         "CREATE INDEX runs_summary ON runs (study, status, energy_provenance, energy_j, "
-        "duration_s, device_count, begin_wall_s)"
+        "energy_low_j, energy_high_j, duration_s, device_count, begin_wall_s)"
     )
     database.execute(
         "CREATE TABLE settings (study TEXT NOT NULL, key TEXT NOT NULL, value TEXT, "
@@ -141,30 +141,33 @@ def _open(path: Path, write: bool) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, write: bool) -> None:
-    version = _version(connection, path)
+    version, mode = _looked_at(connection, path)
     if write:
-        mode = "DELETE" if _networked(path) else "WAL"
-        connection.execute(f"PRAGMA journal_mode = {mode}").fetchall()
+        wanted = "delete" if _networked(path) else "wal"
+        if mode != wanted:
+            connection.execute(f"PRAGMA journal_mode = {wanted}").fetchall()
         connection.execute("PRAGMA synchronous = NORMAL")
     if version < len(MIGRATIONS):
         if not write:
             if version == 0:
                 raise LedgerError(f"the ledger {path} is empty")
             raise LedgerError(
-                f"the ledger {path} is of an older picojoule and cannot be written here, so it "
-                "cannot be brought up to date; copy it"
+                f"the ledger {path} is of an older picojoule; 'picojoule study repair' brings it "
+                "up to date, where it may be written"
             )
         with transaction(connection):
-            for migrate in MIGRATIONS[_version(connection, path) :]:
+            for migrate in MIGRATIONS[_looked_at(connection, path)[0] :]:
                 migrate(connection)
             connection.execute(f"PRAGMA application_id = {_APPLICATION}")
             connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
 
-def _version(connection: sqlite3.Connection, path: Path) -> int:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+def _looked_at(connection: sqlite3.Connection, path: Path) -> tuple[int, str]:
+    """(version of the schema, journal mode). One statement: each may wait for the GIL."""
+    version, application, mode, tables = connection.execute(
+        "SELECT user_version, application_id, journal_mode, (SELECT count(*) FROM sqlite_master) "
+        "FROM pragma_user_version, pragma_application_id, pragma_journal_mode"
+    ).fetchone()
     if tables and application != _APPLICATION:
         raise LedgerError(f"{path} is an SQLite file, but no ledger of picojoule; not touched")
     if version > len(MIGRATIONS):
@@ -172,7 +175,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
             f"the ledger {path} has schema {version}; this picojoule knows up to "
             f"{len(MIGRATIONS)}. Update picojoule, or set PICOJOULE_LEDGER to another file"
         )
-    return int(version)
+    return int(version), str(mode)
 
 
 @contextlib.contextmanager

@@ -12,25 +12,26 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from picojoule.errors import LedgerError, UsageError
-from picojoule.green import database, inside, rows, spool
+from picojoule.green import database, inside, rows, spool, summaries
 from picojoule.green.model import Run, Study
 from picojoule.green.process import Process, status_now
-from picojoule.green.quantities import PROVENANCES, Quantity
+from picojoule.green.quantities import Quantity
+from picojoule.green.summaries import Summary
 
 _RUN = ", ".join(rows.RUN_COLUMNS)
 _OWN = ", ".join(rows.OWN_COLUMNS)
-#: How long reading a study may spend on traces of killed runs; 'repair' takes all the time it needs.
+#: How long reading a study may spend on traces of killed runs; repair() takes what time it needs.
 _RECOVER_S = 2.0
 
 
-def open(path_or_url: str | os.PathLike[str] | None = None) -> Ledger:  # noqa: A001
+def open(path_or_url: str | os.PathLike[str] | None = None) -> Ledger:
     """The ledger at a path or URL; made when something is first written.
 
     Args:
@@ -42,31 +43,6 @@ def open(path_or_url: str | os.PathLike[str] | None = None) -> Ledger:  # noqa: 
         UsageError: a URL of something else.
     """
     return Ledger(database.resolve(path_or_url))
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """One study in a list.
-
-    Attributes:
-        name: of the study.
-        runs: how many.
-        by_status: status -> how many.
-        energy: of all runs whose energy is known; unknown if none is.
-        without_energy: how many runs have none.
-        device_s: wall time times devices of the runs where both are known; nan if there is none.
-        first_wall_s: Unix time of the first begin; nan.
-        last_wall_s: of the last one.
-    """
-
-    name: str
-    runs: int
-    by_status: Mapping[str, int]
-    energy: Quantity
-    without_energy: int
-    device_s: float
-    first_wall_s: float
-    last_wall_s: float
 
 
 @dataclass(slots=True)
@@ -106,12 +82,8 @@ class Ledger:
         self.take_in()
         if not self.path.exists():
             return []
-        sums, lost, doubled = self._read(_summary)
-        groups: dict[str, list[tuple[Any, ...]]] = {}
-        for row in sums:
-            groups.setdefault(row[0], []).append(row[1:])
-        out = [_summarised(n, g, lost.get(n, 0), doubled.get(n, 0.0)) for n, g in groups.items()]
-        return sorted(out, key=lambda s: (-s.last_wall_s, s.name))
+        found: list[Summary] = self._read(summaries.of)
+        return found
 
     def study(self, name: str) -> Study:
         """The runs and settings of one study, in order of their begin.
@@ -223,7 +195,8 @@ class Ledger:
                 done.settings = connection.total_changes - before
             return done
 
-        return self._write(write)
+        done: Merged = self._write(write)
+        return done
 
     def take_in(self, *files: Path) -> list[str]:
         """Take in rows kept aside, beside the ledger and in the current folder, or in ``files``.
@@ -327,9 +300,7 @@ _QUANTITY = "picojoule.quantity"
 _LOST = "its process is gone, without an end: killed, out of memory, preempted or machine down"
 
 
-def _stored(
-    connection: Any, where: str, values: Sequence[Any]
-) -> list[tuple[Run, dict[str, Any]]]:
+def _stored(connection: Any, where: str, values: Sequence[Any]) -> list[tuple[Run, dict[str, Any]]]:
     """Runs as they are now, each with what the ledger keeps beside it."""
     query = f"SELECT {_RUN}, {_OWN} FROM runs {where} ORDER BY begin_wall_s, uid"
     found = connection.execute(query, values).fetchall()
@@ -344,72 +315,3 @@ def _stored(
             if status != run.status:
                 runs[i] = replace(run, status=status, error=run.error or _LOST)
     return list(zip(runs, own, strict=True))
-
-
-def _summary(connection: Any) -> tuple[Any, dict[str, int], dict[str, float]]:
-    sums = connection.execute(
-        "SELECT study, status, energy_provenance, count(*), count(energy_j), sum(energy_j), "
-        "sum(duration_s * device_count), min(begin_wall_s), max(begin_wall_s) "
-        "FROM runs GROUP BY study, status, energy_provenance"
-    ).fetchall()
-    lost: dict[str, int] = {}
-    now = time.time()
-    for study, host, machine, pid, started, beat in connection.execute(
-        "SELECT study, host, machine, pid, started, heartbeat_wall_s FROM runs "
-        "WHERE status = 'running'"
-    ):
-        process = Process(host, machine, pid, started)
-        if status_now("running", process, beat or 0.0, now) == "lost":
-            lost[study] = lost.get(study, 0) + 1
-    doubled = connection.execute(
-        "SELECT p.study, sum(c.energy_j) FROM runs AS c JOIN runs AS p ON p.uid = c.parent "
-        "AND p.study = c.study WHERE c.parent <> '' GROUP BY p.study"
-    ).fetchall()
-    return sums, lost, {name: joules or 0.0 for name, joules in doubled}
-
-
-def _summarised(
-    name: str, groups: Iterable[tuple[Any, ...]], lost: int, doubled: float
-) -> Summary:
-    by_status: dict[str, int] = {}
-    runs = known = 0
-    joules = device_s = 0.0
-    timed = False
-    worst = PROVENANCES[0]
-    begins: list[float] = []
-    for status, provenance, count, with_energy, energy, seconds, first, last in groups:
-        by_status[status] = by_status.get(status, 0) + count
-        runs += count
-        known += with_energy
-        joules += energy or 0.0
-        timed = timed or seconds is not None
-        device_s += seconds or 0.0
-        if with_energy:
-            worst = max(worst, provenance, key=PROVENANCES.index)
-        begins += [t for t in (first, last) if t is not None]
-    if lost:
-        by_status["lost"] = by_status.get("lost", 0) + lost
-        by_status["running"] -= lost
-    basis = f"sum over {known} of {runs} runs"
-    value = max(0.0, joules - doubled) if known else float("nan")
-    return Summary(
-        name,
-        runs,
-        {s: n for s, n in by_status.items() if n},
-        Quantity(value, (("J", 1),), provenance=worst if known else "estimated", basis=basis),
-        runs - known,
-        device_s if timed else float("nan"),
-        min(begins, default=float("nan")),
-        max(begins, default=float("nan")),
-    )
-
-
-def pairs(runs: Sequence[Run]) -> Iterator[tuple[Run, Run]]:
-    """Runs of one host that ran at the same time on a common device, each with an earlier one.
-
-    What a meter of the device says was counted in both.
-    """
-    yield from inside.overlapping(runs)
-
-
-__all__ = ["Ledger", "LedgerError", "Merged", "Summary", "open", "pairs"]

@@ -238,7 +238,6 @@ class Recorder:
                     {
                         "git_commit": commit,
                         "git_dirty": dirty,
-                        "command": " ".join(sys.argv)[:4096],
                         "versions": keys.versions(),
                     }
                 )
@@ -330,7 +329,10 @@ def _measured(recording: Recording, *, live: bool) -> dict[str, Any]:
 
 def flush(timeout_s: float = 10.0) -> bool:
     """Wait until the ledgers have all rows of this process; False if they have not by then."""
-    return all([recorder.flush(timeout_s) for recorder in list(_recorders.values())])
+    done = True
+    for recorder in list(_recorders.values()):
+        done = recorder.flush(timeout_s) and done
+    return done
 
 
 def _at_exit() -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextvars
 import math
 import os
+import sys
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from picojoule.green import database, keys, process, recorder
 from picojoule.green.model import ROLES
 
 if TYPE_CHECKING:
-    from picojoule._profile import profile
+    from picojoule._profile import profile as Profiling
 
 #: "uid study" of the run that a program was started in, by 'picojoule run --study'.
 INSIDE = "PICOJOULE_STUDY_RUN"
@@ -52,6 +53,15 @@ class Told:
         """The same for another run."""
         return replace(self, uid="")
 
+    def to_json(self) -> dict[str, Any]:
+        """For another process."""
+        return {**asdict(self), "ledger": str(self.ledger)}
+
+    @classmethod
+    def from_json(cls, known: Mapping[str, Any]) -> Told:
+        """What ``to_json`` gave."""
+        return cls(**{**known, "ledger": Path(known["ledger"])})
+
 
 def told(
     study: Any,
@@ -67,6 +77,8 @@ def told(
         UsageError: an unknown role, a configuration without JSON form, a study without a name, or
             one of the others without a study.
     """
+    if isinstance(study, Told):
+        return study
     if study is None:
         others = {"role": role, "config": config, "fold": fold, "seed": seed}
         if named := [name for name, value in others.items() if value is not None]:
@@ -102,11 +114,11 @@ def study_name(name: Any) -> str:
 class Recording:
     """The row of one run, as this process knows it."""
 
-    def __init__(self, told: Told, profile: profile) -> None:
+    def __init__(self, told: Told, profile: Profiling) -> None:
         """Begin the row and set it aside for the ledger."""
         now = time.time()
         here = process.here()
-        self.profile: profile | None = profile
+        self.profile: Profiling | None = profile
         self.pid = here.pid
         self.began = time.monotonic()
         self.ended = False
@@ -132,6 +144,7 @@ class Recording:
             "pid": here.pid,
             "started": here.started,
             "parent": self._parent(uid, told.study),
+            "command": " ".join(sys.argv)[:4096],
             "trace": "" if output is None else str(Path(output).absolute()),
         }
         self._recorder = recorder.of(told.ledger)

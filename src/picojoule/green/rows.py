@@ -29,9 +29,7 @@ INTEGERS = frozenset(("pid", "git_dirty", "revision", "started"))
 _DEFAULTS: dict[str, Any] = {
     **{f.name: f.default for f in _FIELDS if f.default is not dataclasses.MISSING},
     **{
-        f.name: f.default_factory()
-        for f in _FIELDS
-        if f.default_factory is not dataclasses.MISSING
+        f.name: f.default_factory() for f in _FIELDS if f.default_factory is not dataclasses.MISSING
     },
     "revision": 1,
     "machine": "",

@@ -34,9 +34,7 @@ SETTINGS = {
 }
 
 
-def study(
-    name: str, *, ledger: str | os.PathLike[str] | None = None, **settings: Any
-) -> OpenStudy:
+def study(name: str, *, ledger: str | os.PathLike[str] | None = None, **settings: Any) -> OpenStudy:
     """Name a study, and say what holds for all its runs.
 
     >>> s = pj.study("ablation", region="GBR", pue=1.2)           # doctest: +SKIP
@@ -106,4 +104,3 @@ def _setting_text(key: str, value: Any) -> str:
         hint = f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(known)}"
         raise UsageError(f"a study has no setting {key!r}{hint}")
     return setting_text(value if isinstance(value, Quantity) else keys.plain(value, key))
-
