@@ -79,7 +79,8 @@ def film(felt: NDArray[np.float64], width: float, zoom: float) -> NDArray[np.flo
         brow = np.abs(y + 0.42 + 0.14 * arousal) < 0.05
         out -= 0.5 * (brow & (np.abs(x - eye) < 0.16))
     lips = np.abs(y - 0.42 + 0.9 * valence * (x**2 - 0.06)) < 0.045 + 0.12 * arousal
-    return out - 0.7 * (lips & (np.abs(x) < 0.34))
+    out -= 0.7 * (lips & (np.abs(x) < 0.34))
+    return out
 
 
 class CnnLstm(nn.Module):
@@ -125,7 +126,7 @@ def train(clips: Clips, held_out: str, config: dict[str, float], seed: int) -> C
             told = model(torch.from_numpy(clips.images[part]))
             loss = (1 - ccc(told, torch.from_numpy(clips.feelings[part]))).mean()
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     return model
 
