@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from picojoule.flops.jax_ import count_jax
     from picojoule.flops.kernel_cost import kernel_cost
     from picojoule.flops.window import count_flops
+    from picojoule.green.budget import budget
     from picojoule.green.study import study
     from picojoule.kernels import Device, Kernel, KernelTable
     from picojoule.results import Channel, Estimate, Gap, PowerSeries, Profile, Region, RegionTable
@@ -58,6 +59,7 @@ _LAZY = {
     "count_flops": "picojoule.flops.window",
     "count_jax": "picojoule.flops.jax_",
     "kernel_cost": "picojoule.flops.kernel_cost",
+    "budget": "picojoule.green.budget",
     **dict.fromkeys(
         ("Channel", "Estimate", "Gap", "PowerSeries", "Profile", "Region", "RegionTable"),
         "picojoule.results",
@@ -108,6 +110,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "attribute",
+    "budget",
     "count_flops",
     "count_jax",
     "doctor",

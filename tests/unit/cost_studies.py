@@ -43,6 +43,11 @@ def lisa():
 def workingage(**fields):
     """Leave one site out: four folds, one configuration, 11.5 h on one node each."""
     sites = ("ITCL", "BrainSigns", "Audeering", "Cambridge")
-    told = {"role": "final", "duration_s": 11.5 * 3600.0, "device_count": 1.0,
-            "energy_basis": "no power record; device not named", "origin": "published hours"}  # fmt: skip
+    told = {
+        "role": "final",
+        "duration_s": 11.5 * 3600.0,
+        "device_count": 1.0,
+        "energy_basis": "no power record; device not named",
+        "origin": "published hours",
+    }
     return study(*(run({"net": "CNN-LSTM"}, fold=site, **(told | fields)) for site in sites))

@@ -41,6 +41,9 @@ COMMANDS = {
     "count": Command(
         "picojoule.cli.count", "count exactly what each GPU kernel of a program computes and moves"
     ),
+    "lint": Command(
+        "picojoule.cli.lint", "compute again what a model card claims on energy and carbon"
+    ),
     "doctor": Command(
         "picojoule.cli.doctor", "what can be measured here, and what would mend the rest"
     ),

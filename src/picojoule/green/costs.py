@@ -6,7 +6,6 @@ asked for each region, not for each run: a study of 100,000 runs takes a fractio
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -110,6 +109,24 @@ def of(
     return _money(runs, told)
 
 
+def scaled_sum(costs: Costs, factor: NDArray[np.float64], how: str) -> Quantity:
+    """Sum of ``costs``, each times its ``factor``; "modelled", as no such run was made."""
+    table = Costs(
+        costs.kind,
+        costs.unit,
+        costs.value * factor,
+        costs.low * factor,
+        costs.high * factor,
+        costs.provenance,
+        costs.basis,
+        costs.why_unknown,
+    )
+    out = table.sum()
+    if not out.known or bool((factor == 1.0).all()):
+        return out
+    return out.because(f"{out.basis}; scaled: {how}", "modelled")
+
+
 def timed_by(runs: Sequence[Run]) -> str:
     """Provenance of durations: picojoule's own clock, or what another tool's file says."""
     return "imported" if any(r.origin != "recorded" for r in runs) else "measured"
@@ -137,7 +154,6 @@ def _plain(
 
 
 def _co2e(runs: Sequence[Run], told: Mapping[str, Any]) -> Costs:
-    @functools.cache
     def factor(region: str) -> Quantity:
         try:
             return carbon.co2e(
@@ -152,13 +168,12 @@ def _co2e(runs: Sequence[Run], told: Mapping[str, Any]) -> Costs:
         except UnknownPlaceError as why:
             return unknown("g", str(why))
 
-    return _scaled(_energy(runs), "co2e", "g", runs, lambda r: factor(_region(r, told)), 3.6e6)
+    return _scaled(_energy(runs), "co2e", "g", _regions(runs, told), factor, 3.6e6)
 
 
 def _facility(runs: Sequence[Run], told: Mapping[str, Any]) -> Costs:
     """Energy times PUE: a tariff is paid for the whole facility."""
 
-    @functools.cache
     def factor(region: str) -> Quantity:
         try:
             return factors.pue(
@@ -170,12 +185,14 @@ def _facility(runs: Sequence[Run], told: Mapping[str, Any]) -> Costs:
         except UnknownPlaceError as why:
             return unknown("", str(why))
 
-    return _scaled(_energy(runs), "energy", "J", runs, lambda r: factor(_region(r, told)), 1.0)
+    return _scaled(_energy(runs), "energy", "J", _regions(runs, told), factor, 1.0)
 
 
-def _region(run: Run, told: Mapping[str, Any]) -> str:
-    own = "" if told.get("everywhere") else run.region
-    return str(own or told.get("region") or "")
+def _regions(runs: Sequence[Run], told: Mapping[str, Any]) -> list[str]:
+    shared = str(told.get("region") or "")
+    if told.get("everywhere"):
+        return [shared] * len(runs)
+    return [r.region or shared for r in runs]
 
 
 def _money(runs: Sequence[Run], told: Mapping[str, Any]) -> Costs:
@@ -191,7 +208,6 @@ def _money(runs: Sequence[Run], told: Mapping[str, Any]) -> Costs:
         return Costs("money", "USD", nothing, nothing, nothing, "estimated", "", why)
     if ways[0] == "vendor":
 
-        @functools.cache
         def price_of(device: str) -> Quantity:
             if not device:
                 return unknown("USD/h", "device of some runs not named")
@@ -204,40 +220,37 @@ def _money(runs: Sequence[Run], told: Mapping[str, Any]) -> Costs:
             )
 
         hours = of(runs, "hours")
-        return _scaled(hours, "money", "USD", runs, lambda r: price_of(r.device_name), 1.0)
+        return _scaled(hours, "money", "USD", [r.device_name for r in runs], price_of, 1.0)
     price = quantity(told[ways[0]])
     per = "kWh" if ways[0] == "price_per_kwh" else "h"
     currency = money.currency_of(price)
     quantity(price, f"{currency}/{per}")  # refuses a price of another kind
     base = _facility(runs, told) if per == "kWh" else of(runs, "hours")
-    return _scaled(base, "money", currency, runs, lambda _: price, 1.0)
+    return _scaled(base, "money", currency, [""] * len(runs), lambda _: price, 1.0)
 
 
 def _scaled(
     base: Costs,
     kind: str,
     unit: str,
-    runs: Sequence[Run],
-    factor_of: Callable[[Run], Quantity],
+    keys: Sequence[str],
+    factor_of: Callable[[str], Quantity],
     per: float,
 ) -> Costs:
-    """``base`` times a factor of each run, which is told for ``per`` base units of ``base``."""
-    factors: dict[int, Quantity] = {}
-    rows = []
-    for r in runs:
-        factor = factor_of(r)
-        factors.setdefault(id(factor), factor)
-        rows.append((factor.value, factor.low, factor.high))
-    table = np.array(rows, float).reshape(-1, 3) / per
+    """``base`` times the factor of each run's key, which is told for ``per`` units of ``base``."""
+    place = {key: i for i, key in enumerate(dict.fromkeys(keys))}
+    factors_used = [factor_of(key) for key in place]
+    rows = np.array([(f.value, f.low, f.high) for f in factors_used], float).reshape(-1, 3) / per
+    table = rows[np.fromiter(map(place.__getitem__, keys), np.intp, len(keys))]
     value = base.value * table[:, 0]
     with np.errstate(divide="ignore", invalid="ignore"):
         down = np.hypot(1.0 - base.low / base.value, 1.0 - table[:, 1] / table[:, 0])
         up = np.hypot(base.high / base.value - 1.0, table[:, 2] / table[:, 0] - 1.0)
     low = np.where(value > 0, value * np.maximum(0.0, 1.0 - down), value)
     high = np.where(value > 0, value * (1.0 + up), value)
-    nameless = [f for f in factors.values() if not f.known]
+    nameless = [f for f in factors_used if not f.known]
     why = base.why_unknown or (nameless[0].basis if nameless else "")
-    known = [f for f in factors.values() if f.known]
+    known = [f for f in factors_used if f.known]
     basis = "; ".join(dict.fromkeys([base.basis, *(f.basis for f in known if f.basis)]))
     worst = _worst({base.provenance, *(f.provenance for f in known)})
     return Costs(kind, unit, value, low, high, worst, basis, why if np.isnan(value).any() else "")
@@ -254,10 +267,10 @@ def _why(value: NDArray[np.float64], what: str, bases: Sequence[str] = ()) -> st
         return ""
     said = next((bases[i] for i in np.flatnonzero(missing).tolist() if bases and bases[i]), "")
     because = f": {said}" if said else ""
+    verb = "is" if what == "energy" else "are"
+    if len(value) == 1:
+        return f"the {what} {verb} unknown{because}"
     if missing.all():
-        return (
-            f"the {what} of no run is known{because}"
-            if len(value) > 1
-            else f"the {what} is unknown{because}"
-        )
-    return f"the {what} of {int(missing.sum())} of {len(value)} runs is unknown{because}"
+        return f"the {what} of no run {verb} known{because}"
+    many = f"{int(missing.sum())} of {len(value)} runs"
+    return f"the {what} of {many} {verb} unknown{because}"

@@ -11,6 +11,7 @@ import numpy as np
 
 from picojoule.green import costs as _costs
 from picojoule.green import laws
+from picojoule.green.costs import Costs
 from picojoule.green.laws import Law, NextPoint
 from picojoule.green.model import Study
 from picojoule.green.quantities import Quantity, unknown
@@ -34,10 +35,14 @@ def points(
         Refusal: the study has no scores.
         UsageError: which score is meant is not clear.
     """
-    name = score_name_of(study, score)
-    charged = _costs.of(study, cost).value
+    return _points(study, _costs.of(study, cost), score_name_of(study, score))
+
+
+def _points(
+    study: Study, charged: Costs, name: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
     sums: dict[str, list[float]] = {}
-    for i, (r, c) in enumerate(zip(study, charged.tolist(), strict=True)):
+    for i, (r, c) in enumerate(zip(study, charged.value.tolist(), strict=True)):
         value = r.scores.get(name, math.nan)
         if r.status != "ok" or r.role not in SEARCHED or not math.isfinite(value):
             continue
@@ -66,9 +71,10 @@ def law(study: Study, cost: str = "energy", score: str | None = None, kind: str 
         UsageError: as ``points``.
     """
     name = score_name_of(study, score)
-    spent, scores, hashes = points(study, cost, name)
+    charged = _costs.of(study, cost)
+    spent, scores, hashes = _points(study, charged, name)
     if len(scores) and np.isnan(spent).all():
-        raise Refusal(f"there are scores, but {_costs.of(study, cost).why_unknown}")
+        raise Refusal(f"there are scores, but {charged.why_unknown}")
     varied = varied_keys(study, hashes)
     on = "family" if len(varied) == 1 else "front"
     basis = f"{cost} of a run against {name!r}, {len(scores)} configurations"
@@ -78,7 +84,7 @@ def law(study: Study, cost: str = "energy", score: str | None = None, kind: str 
     spent = np.where(spent > 0, spent, np.nan)
     return laws.fit(
         spent, scores, kind, larger_is_better=larger_is_better_of(study, name), on=on,
-        unit=_costs.of(study, cost).unit, basis=basis,
+        unit=charged.unit, basis=basis,
     )  # fmt: skip
 
 

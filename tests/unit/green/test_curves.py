@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from cost_studies import run, study
+
 from picojoule.green import curves
 from picojoule.green.refusal import Refusal
 

@@ -4,10 +4,10 @@ import math
 from dataclasses import replace
 
 import pytest
+from cost_studies import lisa, run, study, workingage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cost_studies import lisa, run, study, workingage
 from picojoule.errors import UsageError
 from picojoule.green import edh
 from picojoule.green.model import Study
@@ -132,8 +132,8 @@ def test_co2e_and_money_need_their_factors():
     powered = edh.decompose(study(*runs, price_per_kwh="0.2 EUR/kWh", pue=1.5), cost="money")
     assert powered.total.to("EUR") == pytest.approx(0.3)
     assert not edh.decompose(study(*runs, price_per_kwh="0.2 EUR/kWh"), cost="money").total.known
+    both = study(*runs, price_per_kwh="0.2 EUR/kWh", price_per_device_hour="2.5 USD/h")
     with pytest.raises(UsageError, match="two prices"):
-        both = study(*runs, price_per_kwh="0.2 EUR/kWh", price_per_device_hour="2.5 USD/h")
         edh.decompose(both, cost="money")
     with pytest.raises(UsageError, match="cost must be"):
         edh.decompose(study(*runs), cost="joules")

@@ -203,7 +203,7 @@ def test_a_slope_that_may_be_0_has_no_price():
     cost = np.geomspace(1, 100, 6)
     noise = np.array([0.02, -0.03, 0.03, -0.01, 0.02, -0.02])
     for kind in laws.LAWS:
-        with pytest.raises(laws.Refusal, match="not distinguishable from 0|does not improve"):
+        with pytest.raises(laws.Refusal, match=r"not distinguishable from 0|does not improve"):
             laws.fit(cost, 0.8 + noise, kind).next_point()
 
 

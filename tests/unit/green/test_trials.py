@@ -5,10 +5,10 @@ import math
 
 import numpy as np
 import pytest
+from cost_studies import run, study
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cost_studies import run, study
 from picojoule.errors import UsageError
 from picojoule.green import trials
 from picojoule.green.refusal import Refusal
