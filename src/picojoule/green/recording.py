@@ -222,7 +222,8 @@ def how_it_ended(error: BaseException | None) -> tuple[str, str]:
         return "ok", ""
     if isinstance(error, SystemExit) and error.code in (None, 0):
         return "ok", ""
-    words = " ".join(f"{type(error).__name__}: {error}".split())[:500].removesuffix(": ")
+    said = " ".join(str(error).split())
+    words = f"{type(error).__name__}: {said}"[:500] if said else type(error).__name__
     if any(kind.__name__ == "TrialPruned" for kind in type(error).__mro__):
         return "pruned", words  # Optuna's, whether it is installed or not
     if isinstance(error, (KeyboardInterrupt, GeneratorExit)) or (
