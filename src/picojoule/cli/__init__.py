@@ -35,6 +35,9 @@ COMMANDS = {
     "import": Command(
         "picojoule.cli.import_", "take in another profiler's timeline, with power readings or alone"
     ),
+    "study": Command(
+        "picojoule.cli.study", "what a result cost: list, report and export the runs of a study"
+    ),
     "count": Command(
         "picojoule.cli.count", "count exactly what each GPU kernel of a program computes and moves"
     ),
