@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import picojoule as pj
-from picojoule.green import ledger, rated, report, report_html, report_text
+from picojoule.green import ledger, modelled, report, report_html, report_text
 from picojoule.green.model import Run, Study
 
 try:
@@ -171,10 +171,10 @@ def leave_one_site_out(args: argparse.Namespace) -> Study:
     return study.read()
 
 
-def published(where: Path, device: str = "") -> Study:
-    """The published hours as a ledger of their own; energy unknown, or modelled from a device."""
+def published(where: Path) -> Study:
+    """The published hours as a ledger of their own: hours known, energy unknown."""
     book = ledger.open(where)
-    name = "published-loso" + (f" on {device}" if device else "")
+    name = "published-loso"
     for site in SITES:
         run = Run(
             uid=uuid.uuid4().hex,
@@ -187,7 +187,7 @@ def published(where: Path, device: str = "") -> Study:
             energy_basis="no power record; device not named",
             origin="published: 4 folds x 11.5 h, one GPU node each",
         )
-        book.add(rated.named(run, device) if device else run)
+        book.add(run)
     return book.study(name)
 
 
@@ -211,8 +211,10 @@ def main() -> None:
     print("\n" + report_text.render(found))
     if args.html:
         report_html.write(found, args.html)
-    print(report_text.render(report.of(published(args.published))))
-    named = published(args.published, args.device)
+    hours = published(args.published)
+    print(report_text.render(report.of(hours)))
+    print(f"The same, had it run on {args.device}:\n")
+    named = modelled.on_device(hours, args.device)
     print(report_text.render(report.of(named, {"region": args.region})))
 
 

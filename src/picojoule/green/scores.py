@@ -35,7 +35,7 @@ def score_name_of(study: Study, score: str | None = None) -> str:
 
 
 def larger_is_better_of(study: Study, name: str) -> bool:
-    """Whether more of ``name`` is better; as the runs tell it, else True.
+    """Whether more of ``name`` is better; as the runs tell it, or the study's setting, else True.
 
     Raises:
         UsageError: runs contradict each other.
@@ -43,4 +43,8 @@ def larger_is_better_of(study: Study, name: str) -> bool:
     told = {r.score_larger_is_better[name] for r in study if name in r.score_larger_is_better}
     if len(told) > 1:
         raise UsageError(f"runs do not agree whether a larger {name!r} is better")
-    return told.pop() if told else True
+    if told:
+        return told.pop()
+    said = study.settings.get("larger_is_better")
+    of_this = study.settings.get("score") in (None, "", name)
+    return bool(said) if said is not None and of_this else True
