@@ -282,8 +282,9 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         May be called again: a score told twice has its last value.
 
         Args:
-            larger_is_better: of these scores, or name -> bool. None: smaller is better for names
-                with "loss", "err", "perplexity", "mse", "mae", "wer" and the like.
+            larger_is_better: of these scores, or name -> bool. None: the study's setting holds,
+                but for names such as "loss", "error", "perplexity", "rmse" or "wer": those are
+                better when smaller.
             examples: training examples processed: size of the data times epochs.
             dataset: id of the data.
             dataset_size: examples in it.

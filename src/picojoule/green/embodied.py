@@ -1,7 +1,7 @@
 """CO2e of making the hardware, and the share of it that some use of it bears.
 
-Published reports differ by a factor of about four in what they count and how long they say that
-it lasts, so that the share of a device by name is a range over their methods.
+Published reports differ three- to fourfold in what they count and how long they say that it
+lasts, so that the share of a device by name is a range over their methods.
 """
 
 from __future__ import annotations

@@ -96,6 +96,8 @@ class Ledger:
             LedgerError: the ledger cannot be read.
         """
         self.take_in()
+        if not self.path.exists():
+            raise UsageError(f"there is no ledger at {self.path}, and so no study {name!r}")
         settings = self.settings(name)
         found = self._runs("WHERE study = ?", (name,), net=True)
         if not found and not settings:
@@ -114,7 +116,8 @@ class Ledger:
 
     def settings(self, study: str) -> dict[str, Any]:
         """The latest value of each setting of ``study``."""
-        return {key: value for key, value, _ in self.settings_history(study) if value is not None}
+        latest = {key: value for key, value, _ in self.settings_history(study)}
+        return {key: value for key, value in latest.items() if value is not None}
 
     def settings_history(self, study: str) -> list[tuple[str, Any, float]]:
         """(key, value, Unix time it was set at) of every setting ever made, the oldest first."""
@@ -273,8 +276,6 @@ class Ledger:
         self._write(lambda c: c.execute(query, values))
 
     def _no_such(self, name: str) -> str:
-        if not self.path.exists():
-            return f"there is no ledger at {self.path}, and so no study {name!r}"
         query = "SELECT DISTINCT study FROM runs"
         known = [row[0] for row in self._read(lambda c: c.execute(query).fetchall())]
         close = get_close_matches(name, known, 3, 0.4) or sorted(known)[:5]

@@ -126,10 +126,17 @@ def _checked(url: str) -> str:
     return url.rstrip("/")
 
 
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: a token is for the host it was given for."""
+
+    def redirect_request(self, *_args: Any, **_named: Any) -> None:
+        return None
+
+
 def _get(url: str, timeout_s: float, headers: Mapping[str, str] | None = None) -> Any:
     asked = urllib.request.Request(url, headers={"Accept": "application/json", **(headers or {})})
     try:
-        with urllib.request.urlopen(asked, timeout=timeout_s) as response:
+        with urllib.request.build_opener(_Stay).open(asked, timeout=timeout_s) as response:
             text = response.read(_MOST_BYTES)
     except (urllib.error.URLError, OSError) as error:
         raise ProviderError(

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
 import re
@@ -121,7 +120,7 @@ def price_of(
     if location:
         fitting = [r for r in fitting if location.casefold() in r["location"].casefold()]
     if not fitting:
-        near = difflib.get_close_matches(hardware, {r["hardware"] for r in table}, n=3, cutoff=0.4)
+        near = _sharing_words(hardware, table)
         hint = f" (priced: {', '.join(near)})" if near and not parts else ""
         return unknown("USD/h", f"no {term} price of {hardware}{hint}; say price='2 USD/h'")
     if vendor is None:
@@ -190,6 +189,13 @@ def _matching(hardware: str, table: Sequence[Row]) -> list[Row]:
     wanted = _words(hardware)
     exact = [r for r in table if _words(r["hardware"]) == wanted]
     return exact or ([r for r in table if wanted <= _words(r["hardware"])] if wanted else [])
+
+
+def _sharing_words(hardware: str, table: Sequence[Row]) -> list[str]:
+    """Up to three priced parts whose names have a word of it."""
+    wanted = _words(hardware)
+    shared = {r["hardware"]: len(wanted & _words(r["hardware"])) for r in table}
+    return sorted((n for n, many in shared.items() if many), key=lambda n: (-shared[n], n))[:3]
 
 
 @functools.lru_cache(maxsize=4096)

@@ -51,6 +51,7 @@ class Recorder:
         self._wake = threading.Condition()
         self._open: list[Recording] = []
         self._closing: list[Recording] = []
+        self._measuring: list[Recording] = []  # of those closing, while they are asked
         self._new: list[Recording] = []
         self._dirty: dict[str, Recording] = {}
         self._spooled: weakref.WeakKeyDictionary[Recording, int] = weakref.WeakKeyDictionary()
@@ -181,7 +182,7 @@ class Recorder:
         self._wake.notify_all()
 
     def _pending(self) -> bool:
-        return bool(self._dirty or self._closing or self._settings)
+        return bool(self._dirty or self._closing or self._measuring or self._settings)
 
     # ---- the thread ----
 
@@ -211,10 +212,10 @@ class Recorder:
         """One round: look at the runs, then write what is new."""
         with self._wake:
             new, self._new = self._new, []
-            closing, self._closing = self._closing, []
+            self._measuring, self._closing = self._closing, []
         self._introduce(new)
         self._ask(time.monotonic())
-        self._close(closing)
+        self._close()
         began = time.monotonic()
         deadline = began + (_CLOSING_S if last else 0.0)
         while not self._write() and time.monotonic() < deadline and not self.trouble:
@@ -261,13 +262,15 @@ class Recorder:
                 recording.change(recording.not_given(fields))
                 self._dirty[recording.row["uid"]] = recording
 
-    def _close(self, closing: list[Recording]) -> None:
+    def _close(self) -> None:
         """The final figures of the runs that ended."""
-        for recording in closing:
+        while self._measuring:
+            recording = self._measuring[0]
             fields = _measured(recording, live=False)
             with self._wake:
                 recording.change({**recording.not_given(fields), "versions": keys.versions()})
                 self._dirty[recording.row["uid"]] = recording
+                self._measuring.pop(0)
 
     def _write(self) -> bool:
         """Bring what is new into the ledger; False if it has to wait."""

@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextvars
 import math
 import os
+import re
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from picojoule.green import database, keys, process, recorder
 from picojoule.green.model import ROLES
 
 if TYPE_CHECKING:
-    from picojoule._profile import profile as Profiling
+    from picojoule import _profile
 
 #: "uid study" of the run that a program was started in, by 'picojoule run --study'.
 INSIDE = "PICOJOULE_STUDY_RUN"
@@ -32,8 +33,13 @@ _innermost: contextvars.ContextVar[Recording | None] = contextvars.ContextVar(
     "picojoule_recording", default=None
 )
 
-#: Parts of names of scores that are better when smaller.
-_SMALLER = ("loss", "err", "perplexity", "ppl", "rmse", "mse", "mae", "wer", "cer", "fid", "nll")
+#: Words in names of scores that are better when smaller.
+_SMALLER = frozenset(
+    (
+        "loss", "err", "error", "errors", "perplexity", "ppl", "mse", "rmse", "mae", "mape", "wer",
+        "cer", "fid", "nll", "bpc", "bpb", "regret",
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +120,11 @@ def study_name(name: Any) -> str:
 class Recording:
     """The row of one run, as this process knows it."""
 
-    def __init__(self, told: Told, profile: Profiling) -> None:
+    def __init__(self, told: Told, profile: _profile.profile) -> None:
         """Begin the row and set it aside for the ledger."""
         now = time.time()
         here = process.here()
-        self.profile: Profiling | None = profile
+        self.profile: _profile.profile | None = profile
         self.pid = here.pid
         self.began = time.monotonic()
         self.ended = False
@@ -201,10 +207,7 @@ class Recording:
             raise NotFinishedError(
                 "this profile belongs to the parent process; tell the score there"
             )
-        directions = {
-            name: _larger_is_better(name, larger, self.row.get("score_larger_is_better", {}))
-            for name in scores
-        }
+        directions = _directions(scores, larger, self.row.get("score_larger_is_better", {}))
         self._recorder.tell(self, fields, scores, directions)
 
     @property
@@ -219,7 +222,8 @@ def how_it_ended(error: BaseException | None) -> tuple[str, str]:
         return "ok", ""
     if isinstance(error, SystemExit) and error.code in (None, 0):
         return "ok", ""
-    words = " ".join(f"{type(error).__name__}: {error}".split())[:500].removesuffix(": ")
+    said = " ".join(str(error).split())
+    words = f"{type(error).__name__}: {said}"[:500] if said else type(error).__name__
     if any(kind.__name__ == "TrialPruned" for kind in type(error).__mro__):
         return "pruned", words  # Optuna's, whether it is installed or not
     if isinstance(error, (KeyboardInterrupt, GeneratorExit)) or (
@@ -269,11 +273,18 @@ def _number(name: str, value: Any) -> float:
         raise UsageError(f"{name} must be a number, not {value!r}") from None
 
 
-def _larger_is_better(name: str, told: Any, known: Mapping[str, bool]) -> bool:
-    if isinstance(told, Mapping):
-        told = told.get(name)
-    if told is not None:
-        return bool(told)
-    if name in known:
-        return known[name]
-    return not any(part in name.lower() for part in _SMALLER)
+def smaller_by_name(name: str) -> bool:
+    """Whether the name of a score says that smaller is better: "val_loss", "RMSE", "error"."""
+    return not _SMALLER.isdisjoint(re.split(r"[^a-z0-9]+", name.lower()))
+
+
+def _directions(scores: Iterable[str], told: Any, known: Mapping[str, bool]) -> dict[str, bool]:
+    """Which way each score is good; nothing for those that nobody told and no name tells."""
+    out = {}
+    for name in scores:
+        said = told.get(name) if isinstance(told, Mapping) else told
+        if said is not None:
+            out[name] = bool(said)
+        elif name not in known and smaller_by_name(name):
+            out[name] = False
+    return out

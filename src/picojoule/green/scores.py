@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import chain
+from operator import attrgetter
+
 from picojoule.errors import UsageError
 from picojoule.green.model import Study
 from picojoule.green.refusal import Refusal
@@ -14,12 +17,8 @@ def score_name_of(study: Study, score: str | None = None) -> str:
         Refusal: the study has no scores.
         UsageError: it has several and none was named, or none of that name.
     """
-    names: dict[str, None] = {}
-    last: dict[str, None] = {}
-    for r in study:
-        names.update(dict.fromkeys(r.scores))
-        if r.role == "final":
-            last.update(dict.fromkeys(r.scores))
+    names = dict.fromkeys(chain.from_iterable(map(attrgetter("scores"), study)))
+    last = dict.fromkeys(chain.from_iterable(r.scores for r in study if r.role == "final"))
     if not names:
         raise Refusal(f"study {study.name!r} has no scores; tell them with prof.score(...)")
     if score is not None:

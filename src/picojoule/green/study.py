@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +29,10 @@ SETTINGS = {
     "dataset": "id of the data",
     "dataset_size": "examples in it",
     "parameters": "of the model",
-    "device": "name of the hardware",
-    "device_count": "devices (nodes or accelerators) of each run that does not say",
-    "device_power": "mean power of one, '300 W'",
+    "device": "name of the hardware; unmeasured energies are modelled by it",
+    "task": "what the model does: 'text classification'",
+    "stage": "'training', 'fine-tuning' or 'inference'",
+    "training_type": "'pre-training' or 'fine-tuning', for a model card",
 }
 
 
@@ -53,7 +55,7 @@ def study(name: str, *, ledger: str | os.PathLike[str] | None = None, **settings
     Raises:
         UsageError: no name, an unknown setting, or a value that has no JSON form.
     """
-    given = {key: _setting_text(key, value) for key, value in settings.items()}
+    given = {key: setting_text(value) for key, value in checked_settings(settings).items()}
     opened = OpenStudy(study_name(name), ledger)
     if given:
         recorder.of(opened.ledger_path).set(opened.name, given)
@@ -97,10 +99,18 @@ class OpenStudy:
         return f"<picojoule.study {self.name!r} in {self.ledger_path}>"
 
 
-def _setting_text(key: str, value: Any) -> str:
+def checked_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """``settings`` as they can be kept.
+
+    Raises:
+        UsageError: one is unknown, or its value has no JSON form.
+    """
     known = settings_known()
-    if key not in known:
-        close = get_close_matches(key, known, 1)
-        hint = f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(known)}"
-        raise UsageError(f"a study has no setting {key!r}{hint}")
-    return setting_text(value if isinstance(value, Quantity) else keys.plain(value, key))
+    out = {}
+    for key, value in settings.items():
+        if key not in known:
+            close = get_close_matches(key, known, 1)
+            hint = f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(known)}"
+            raise UsageError(f"a study has no setting {key!r}{hint}")
+        out[key] = value if isinstance(value, Quantity) else keys.plain(value, key)
+    return out

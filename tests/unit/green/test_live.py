@@ -21,6 +21,8 @@ def server(monkeypatch):
         def do_GET(self):
             told["asked"].append((self.path, dict(self.headers)))
             self.send_response(told["status"])
+            if told["status"] == 302:
+                self.send_header("Location", "/elsewhere")
             self.end_headers()
             self.wfile.write(told["body"])
 
@@ -97,11 +99,12 @@ def test_answers_without_a_number(server, body):
             provider.intensity("GB")
 
 
-@pytest.mark.parametrize("status", [401, 404, 500])
+@pytest.mark.parametrize("status", [302, 401, 404, 500])
 def test_errors_of_the_server(server, status):
     server["status"] = status
     with pytest.raises(live.ProviderError, match=r"say|Say"):
         live.UKCarbonIntensity(server["url"]).intensity()
+    assert len(server["asked"]) == 1
 
 
 def test_nobody_there():
