@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from cost_studies import lisa, run, study, workingage
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picojoule.errors import UsageError
@@ -43,6 +43,7 @@ def test_each_factor_scales_what_it_belongs_to():
     assert "scaled: x0.5 data" in what_if(told, data=0.5).after["energy"].basis
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 100), st.integers(1, 50), st.integers(1, 20))
 def test_factors_multiply(data, seeds, trials):
     told = searched()
