@@ -39,7 +39,7 @@ class Score:
         name: of the score; "" without one.
         before: as it is.
         after: as it would be; nan if there is no data.
-        low: lower end of its 95 % interval.
+        low: lower end of its 95 % interval; nan where nothing moves it.
         high: upper end.
         basis: what ``after`` rests on, or why there is no data.
     """
@@ -55,6 +55,8 @@ class Score:
         """``accuracy 0.812 -> 0.794 (0.789 to 0.799), law of 6 sizes of data``."""
         if math.isnan(self.after):
             return f"{self.name or 'score'}: no data ({self.basis})"
+        if math.isnan(self.low):
+            return f"{self.name} {self.before:.4g} as it is: {self.basis}"
         return (
             f"{self.name} {self.before:.4g} -> {self.after:.4g} ({self.low:.4g} to "
             f"{self.high:.4g}), {self.basis}"
@@ -232,7 +234,7 @@ def _score(
         return Score("", nan, nan, nan, nan, why.reason)
     now = _present(study, name)
     if not moved:
-        return Score(name, now, now, now, now, "nothing that moves it was changed")
+        return Score(name, now, now, nan, nan, "nothing that moves it was changed")
     if len(moved) > 1:
         words = f"{' and '.join(moved)} at once: no run shows what they do together"
         return Score(name, now, nan, nan, nan, words)

@@ -142,3 +142,9 @@ def test_calls_that_mean_nothing():
         what_if(workingage(), epochs=3)
     with pytest.raises(UsageError, match="how many trials"):
         what_if(study(run(joules=1.0)), trials=3)
+
+
+def test_a_score_that_nothing_moves_has_no_interval():
+    assert str(what_if(searched(), seeds=3).score) == (
+        "accuracy 0.8 as it is: nothing that moves it was changed"
+    )
