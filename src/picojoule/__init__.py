@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from picojoule.counters_view import Counter
     from picojoule.errors import (
         ForeignTraceError,
+        LedgerError,
         MissingExtraError,
         NewerTraceError,
         NoMeterError,
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from picojoule.flops.kernel_cost import kernel_cost
     from picojoule.flops.window import count_flops
     from picojoule.fusion import SeriesAttribution, attribute_series
+    from picojoule.green.budget import budget
+    from picojoule.green.study import study
     from picojoule.kernels import Device, Kernel, KernelTable
     from picojoule.results import Channel, Estimate, Gap, PowerSeries, Profile, Region, RegionTable
     from picojoule.sensor import (
@@ -67,11 +70,13 @@ _LAZY = {
     "count_flops": "picojoule.flops.window",
     "count_jax": "picojoule.flops.jax_",
     "kernel_cost": "picojoule.flops.kernel_cost",
+    "budget": "picojoule.green.budget",
     **dict.fromkeys(
         ("Channel", "Estimate", "Gap", "PowerSeries", "Profile", "Region", "RegionTable"),
         "picojoule.results",
     ),
     "Counter": "picojoule.counters_view",
+    "study": "picojoule.green.study",
     **dict.fromkeys(("Attribution", "attribute"), "picojoule.attribution"),
     **dict.fromkeys(("SeriesAttribution", "attribute_series"), "picojoule.fusion"),
     **dict.fromkeys(
@@ -90,6 +95,7 @@ _LAZY = {
     **dict.fromkeys(
         (
             "ForeignTraceError",
+            "LedgerError",
             "MissingExtraError",
             "NewerTraceError",
             "NoMeterError",
@@ -115,6 +121,7 @@ __all__ = [
     "Gap",
     "Kernel",
     "KernelTable",
+    "LedgerError",
     "MissingExtraError",
     "NewerTraceError",
     "NoMeterError",
@@ -134,6 +141,7 @@ __all__ = [
     "__version__",
     "attribute",
     "attribute_series",
+    "budget",
     "count_flops",
     "count_jax",
     "doctor",
@@ -146,6 +154,7 @@ __all__ = [
     "region",
     "sensor_windows",
     "simulate",
+    "study",
 ]
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from picojoule.counters import PmReadings
     from picojoule.counters_view import Counter
     from picojoule.flops.summary import Flops
+    from picojoule.green.recording import Recording, Told
     from picojoule.kernels import KernelTable
     from picojoule.results import Estimate, Profile, RegionTable
 
@@ -79,10 +80,18 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             this interval, 10 us to 1 s; see ``picojoule.counters.PmSampler``. It takes a
             permission, and may make the driver hold the clocks, which changes the energy; where it
             is refused the profile says so and goes on.
+        study: name of a study, or what ``pj.study`` gave: the run gets a row in the ledger, at its
+            begin, while it runs and at its end. Entering waits for one line in a file, and not for
+            the ledger; a ledger that cannot be written never stops the program.
+        config: hyper-parameters of the run: a mapping, or anything with a JSON form.
+        fold: which fold of a cross-validation.
+        seed: its seed. Folds and seeds are keys of their own, and no part of ``config``.
+        role: what the run is for: "tune" (the default), "final", "ablation", "debug" or "eval".
 
     Raises:
         UsageError: an absurd rate, an unknown choice of kernels or annotations, no valid source
-            name, or a profile entered twice.
+            name, a profile entered twice, an unknown role, a configuration without a JSON form, or
+            one of these without a study.
         ForeignTraceError: ``counts`` is no file of ``picojoule count``.
         NoMeterError: a meter named in ``sources`` does not work here; says why and what mends it.
         OSError: ``output`` cannot be created.
@@ -110,6 +119,11 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         annotations: bool = True,
         counts: str | os.PathLike[str] | None = None,
         pm_interval_us: float | None = None,
+        study: Any = None,
+        config: Any = None,
+        fold: Any = None,
+        seed: Any = None,
+        role: str | None = None,
     ) -> None:
         """See the class."""
         if name is not None and not isinstance(name, str):
@@ -122,6 +136,8 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         self._annotations = _check_annotations(annotations)
         self._counts = _read_counts(counts)
         self._pm = None if pm_interval_us is None else _PmSampling(pm_interval_us)
+        self._told = _check_study(study, role, config, fold, seed)
+        self._recording: Recording | None = None
         self._annotated = False  # this profile counts among those that want annotations
         self._session: _core.Session | None = None
         self._region: _core.region | None = None
@@ -163,6 +179,8 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             self._annotated = True
         if self._pm is not None:
             self._pm.begin()
+        if self._told is not None:
+            self._record(self._told)
         return self
 
     def __exit__(
@@ -185,6 +203,8 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             region, self._region = self._region, None
             region.__exit__(kind, error, traceback)
         self._session.end()
+        if self._recording is not None:
+            self._recording.end(error)
 
     async def __aenter__(self) -> Self:
         """The same in ``async with``."""
@@ -220,6 +240,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
                 annotations=self._annotations,
             )
             one._counts = self._counts
+            one._told = None if self._told is None else self._told.again()
             one._pm = None if self._pm is None else _PmSampling(self._pm.interval_us)
             told.last_profile = one
             return one
@@ -231,6 +252,72 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             told = wrapped.__func__
         told.last_profile = None
         return wrapped
+
+    # ---- the study ----
+
+    def _record(self, told: Told) -> None:
+        from picojoule.green.recording import Recording
+
+        try:
+            self._recording = Recording(told, self)
+        except Exception as error:  # the ledger's trouble is none of the program's
+            print(f"picojoule: this run is not in the ledger: {error}", file=sys.stderr)
+
+    def score(
+        self,
+        *,
+        larger_is_better: bool | Mapping[str, bool] | None = None,
+        examples: float | None = None,
+        dataset: str | None = None,
+        dataset_size: float | None = None,
+        parameters: float | None = None,
+        flops: float | None = None,
+        device_count: float | None = None,
+        device_name: str | None = None,
+        **scores: float,
+    ) -> None:
+        """Tell what the run reached, and what is known of its size; inside the block or after it.
+
+        >>> p.score(accuracy=0.91, examples=3 * 50_000)            # doctest: +SKIP
+
+        May be called again: a score told twice has its last value.
+
+        Args:
+            larger_is_better: of these scores, or name -> bool. None: the study's setting holds,
+                but for names such as "loss", "error", "perplexity", "rmse" or "wer": those are
+                better when smaller.
+            examples: training examples processed: size of the data times epochs.
+            dataset: id of the data.
+            dataset_size: examples in it.
+            parameters: of the model.
+            flops: model FLOPs of the run; taken before any that were counted.
+            device_count: nodes or accelerators that count as device-hours; taken before those
+                that were measured.
+            device_name: what they are.
+            **scores: name and value; nan is a result, too.
+
+        Raises:
+            UsageError: the profile has no study, a score is no number, or a size is negative.
+            NotFinishedError: it was not entered yet, or this process is a forked child.
+        """
+        from picojoule.green import recording
+
+        facts = recording.checked_facts(
+            examples=examples,
+            dataset=dataset,
+            dataset_size=dataset_size,
+            parameters=parameters,
+            flops=flops,
+            device_count=device_count,
+            device_name=device_name,
+        )
+        values = recording.checked_scores(scores)
+        if self._told is None:
+            raise UsageError("a score belongs to a run of a study; give the profile study='name'")
+        if self._session is None:
+            raise NotFinishedError("nothing runs yet: this profile was never entered")
+        if self._recording is not None:
+            self._recording.score(facts, values, larger_is_better)
 
     # ---- the result ----
 
@@ -417,6 +504,14 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
 
 
 _KERNELS = ("all", "sums", "overlay", "off")
+
+
+def _check_study(study: Any, *others: Any) -> Told | None:
+    if study is None and all(other is None for other in others):
+        return None
+    from picojoule.green.recording import told
+
+    return told(study, *others)
 
 
 def _read_counts(counts: str | os.PathLike[str] | None) -> CountTable | None:

@@ -5,6 +5,9 @@ PicojouleError
 ├── NoMeterError          a meter was asked for by name and is not here
 ├── NotFinishedError      a result was asked for that does not exist yet
 ├── MissingExtraError     an optional package is not installed (also an ImportError)
+├── LedgerError           the ledger of runs cannot be read or written
+│   ├── NewerLedgerError      a newer picojoule made it
+│   └── LedgerBusyError       others kept it locked for too long
 └── TraceError            a trace cannot be read or written
     ├── TruncatedTraceError   it ends in the middle of something
     ├── ForeignTraceError     it is not a picojoule trace at all
@@ -39,6 +42,18 @@ class MissingExtraError(PicojouleError, ImportError):
             f"{purpose} needs {package}, which is not installed. "
             f"Install it with: pip install 'picojoule[{extra}]'"
         )
+
+
+class LedgerError(PicojouleError):
+    """The ledger of runs cannot be read or written."""
+
+
+class NewerLedgerError(LedgerError):
+    """A newer picojoule made the ledger, with a schema that this one does not know."""
+
+
+class LedgerBusyError(LedgerError):
+    """Other processes kept the ledger locked for too long."""
 
 
 class TraceError(PicojouleError):

@@ -35,8 +35,14 @@ COMMANDS = {
     "import": Command(
         "picojoule.cli.import_", "take in another profiler's timeline, with power readings or alone"
     ),
+    "study": Command(
+        "picojoule.cli.study", "what a result cost: list, report and export the runs of a study"
+    ),
     "count": Command(
         "picojoule.cli.count", "count exactly what each GPU kernel of a program computes and moves"
+    ),
+    "lint": Command(
+        "picojoule.cli.lint", "compute again what a model card claims on energy and carbon"
     ),
     "doctor": Command(
         "picojoule.cli.doctor", "what can be measured here, and what would mend the rest"

@@ -57,6 +57,11 @@ def _say(message: str) -> None:
 def _count_or_profile(pj: Any, settings: dict[str, Any]) -> Any:
     """``picojoule count`` measures no energy: it runs every kernel several times."""
     if "count" not in settings:
+        told = settings.pop("told", None)
+        if told is not None:
+            from picojoule.green.recording import Told
+
+            settings["study"] = Told.from_json(told)
         return pj.profile(**settings)
     import picojoule.counters
 
@@ -84,7 +89,7 @@ def _open_profile(settings: dict[str, Any]) -> None:
         if os.getpid() != owner:
             return  # a forked child that ends like its parent
         try:
-            profile.__exit__(None, None, None)
+            profile.__exit__(type(_uncaught) if _uncaught else None, _uncaught, None)
             if "count" not in settings:
                 _ = profile.result  # waits for the closing reading and finishes the trace
         except Exception as error:

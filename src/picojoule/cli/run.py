@@ -14,12 +14,13 @@ import math
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias
 
-from picojoule.cli import _terminal
+from picojoule.cli import _study_run, _terminal
 from picojoule.cli._progress import StatusLine
 from picojoule.cli._supervise import (
     Supervisor,
@@ -38,6 +39,7 @@ from picojoule.errors import (
 )
 
 if TYPE_CHECKING:
+    from picojoule.green.recording import Told
     from picojoule.results import Profile
 
 _EPILOG = """\
@@ -66,6 +68,7 @@ class Settings:
     kernels: str | None = None
     annotations: bool = True
     counts: str | None = None
+    study: Told | None = None
 
     def keywords(self) -> dict[str, Any]:
         """As keyword arguments, all of them plain JSON values."""
@@ -79,6 +82,11 @@ class Settings:
             "counts": self.counts,
         }
 
+    def for_child(self) -> str:
+        """The same as JSON, for ``_launch``."""
+        told = None if self.study is None else self.study.to_json()
+        return json.dumps({**self.keywords(), "told": told})
+
 
 def main(argv: Sequence[str]) -> int:
     """Run the program and give back its exit status."""
@@ -86,6 +94,8 @@ def main(argv: Sequence[str]) -> int:
     own, words = split(argv, valued)
     args = parser.parse_args(own)
     target = resolve(words)
+    study = _study_run.told(args)
+    began_s = time.time()
     with contextlib.ExitStack() as stack:
         machine = stack.enter_context(_json_output(args.json)) if args.json else None
         folder = _prepare_output(Path(args.output), force=args.force) if args.output else None
@@ -100,7 +110,10 @@ def main(argv: Sequence[str]) -> int:
             args.kernels,
             args.annotations,
             _counts(args.counts),
+            study,
         )
+        if study is not None:
+            _study_run.announce(study)
 
         progress = StatusLine.for_terminal() if not args.quiet else None
         if target.kind == "command":
@@ -123,6 +136,9 @@ def main(argv: Sequence[str]) -> int:
                     _terminal.note(f"the run is kept in {args.output}")
             if profile is not None and machine is not None:
                 _write_json(machine, profile, target, wait_status)
+            if study is not None:
+                kept = args.output is not None
+                _study_run.settle(study, wait_status, began_s, trace_is_kept=kept)
         except KeyboardInterrupt:
             pass
         except BrokenPipeError:
@@ -171,6 +187,7 @@ def _parser() -> tuple[argparse.ArgumentParser, frozenset[str]]:
         parser.add_argument(
             "--json", metavar="FILE", help="also write the summary as JSON; '-' is stdout"
         ),
+        *_study_run.add_options(parser),
     ]
     parser.add_argument(
         "--no-annotations",
@@ -294,7 +311,7 @@ def _run_python(
         *interpreter_flags(),
         str(Path(__file__).with_name("_launch.py")),
         target.kind,
-        json.dumps(settings.keywords()),
+        settings.for_child(),
         *target.words,
     ]
     with signals_held() as supervisor:
@@ -318,7 +335,7 @@ def _run_command(
 
     with signals_held() as supervisor:
         try:
-            opened: Any = pj.profile(**settings.keywords())
+            opened: Any = pj.profile(**settings.keywords(), study=settings.study)
             opened.__enter__()
         except (UsageError, NoMeterError):
             raise  # what was asked for is not here, and nothing has run yet

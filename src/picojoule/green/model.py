@@ -1,0 +1,157 @@
+"""What the ledger knows of a run: the value that every part of ``picojoule.green`` speaks of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from picojoule.green.quantities import PROVENANCES, Quantity
+
+#: What a run was for. "tune" runs search, "final" ones give the reported result.
+ROLES = ("tune", "final", "ablation", "debug", "eval")
+
+#: How it ended. "running" while its heartbeat is fresh; "lost" if the heart stopped without an end
+#: (killed, out of memory, preempted, machine down).
+STATUSES = ("running", "ok", "failed", "interrupted", "pruned", "lost")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a study, as the ledger has it. Unknown is nan or "".
+
+    Attributes:
+        uid: its id, unique over machines (32 hex digits).
+        study: name of the study.
+        role: one of ``ROLES``.
+        status: one of ``STATUSES``.
+        config: hyper-parameters as given (JSON values); None if none were given.
+        config_hash: 16 hex digits of the canonical JSON of ``config``; "" without one. H counts
+            these; folds and seeds are keys of their own and no part of it.
+        fold: which fold of a cross-validation; "".
+        seed: its seed; "".
+        name: of the profile or command.
+        begin_wall_s: Unix time; nan if unknown (an imported total, say).
+        duration_s: wall clock so far.
+        devices: what computed, by UUID or name.
+        device_count: how many of them (nodes or accelerators) counted as device-hours; nan.
+        device_name: what they are; "".
+        energy_j: joules so far, IT equipment only (no PUE); nan.
+        energy_low_j: lower end of its 95 % range.
+        energy_high_j: upper end.
+        energy_provenance: one of ``quantities.PROVENANCES``.
+        energy_basis: what the energy rests on.
+        domain_j: joules by domain ("gpu:0", "cpu", ...).
+        flops: FLOPs of the run (model FLOPs); nan.
+        flops_provenance: how they were got.
+        examples: training examples processed (dataset size x epochs); nan.
+        dataset: id of the data.
+        dataset_size: number of examples in it; nan.
+        parameters: of the model; nan.
+        scores: name -> value, in the order told.
+        score_larger_is_better: name -> bool.
+        host: where.
+        pid: process.
+        git_commit: "" outside a repository.
+        git_dirty: None if unknown.
+        versions: of python, picojoule, frameworks.
+        command: what was run.
+        trace: folder of the stored profile; "".
+        error: what ended it, one line.
+        origin: "recorded", or the tool and file that it was imported from.
+        region: country, US state or cloud region told for the run; "".
+        heartbeat_wall_s: last sign of life.
+    """
+
+    uid: str
+    study: str
+    role: str = "tune"
+    status: str = "ok"
+    config: Any = None
+    config_hash: str = ""
+    fold: str = ""
+    seed: str = ""
+    name: str = ""
+    begin_wall_s: float = math.nan
+    duration_s: float = math.nan
+    devices: tuple[str, ...] = ()
+    device_count: float = math.nan
+    device_name: str = ""
+    energy_j: float = math.nan
+    energy_low_j: float = math.nan
+    energy_high_j: float = math.nan
+    energy_provenance: str = "estimated"
+    energy_basis: str = ""
+    domain_j: Mapping[str, float] = field(default_factory=dict)
+    flops: float = math.nan
+    flops_provenance: str = "estimated"
+    examples: float = math.nan
+    dataset: str = ""
+    dataset_size: float = math.nan
+    parameters: float = math.nan
+    scores: Mapping[str, float] = field(default_factory=dict)
+    score_larger_is_better: Mapping[str, bool] = field(default_factory=dict)
+    host: str = ""
+    pid: int = 0
+    git_commit: str = ""
+    git_dirty: bool | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""
+    trace: str = ""
+    error: str = ""
+    origin: str = "recorded"
+    region: str = ""
+    heartbeat_wall_s: float = math.nan
+
+    @property
+    def energy(self) -> Quantity:
+        """Energy of the IT equipment, with its range and how it was got; may be unknown."""
+        provenance = self.energy_provenance
+        return Quantity(
+            self.energy_j,
+            (("J", 1),),
+            self.energy_low_j,
+            self.energy_high_j,
+            provenance if provenance in PROVENANCES else "estimated",
+            self.energy_basis,
+        )
+
+    @property
+    def device_seconds(self) -> float:
+        """Wall time times devices; nan if either is unknown."""
+        return self.duration_s * self.device_count
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended without a result."""
+        return self.status in ("failed", "interrupted", "lost")
+
+
+class Study(Sequence[Run]):
+    """The runs of one study, in order of their begin, and the settings they share."""
+
+    def __init__(
+        self, name: str, runs: Sequence[Run], settings: Mapping[str, Any] | None = None
+    ) -> None:
+        """Hold ``runs``; ``settings`` are those of ``pj.study``: region, pue, price, and so on."""
+        self.name = name
+        self.settings: Mapping[str, Any] = dict(settings or {})
+        self._runs = tuple(runs)
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._runs)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._runs[index]
+
+    def where(self, **fields: Any) -> Study:
+        """The runs whose fields have these values: ``study.where(role="final")``."""
+        kept = [r for r in self._runs if all(getattr(r, k) == v for k, v in fields.items())]
+        return Study(self.name, kept, self.settings)
+
+    def __repr__(self) -> str:
+        return f"Study({self.name!r}, {len(self)} runs)"
