@@ -15,7 +15,7 @@ from pathlib import Path
 from picojoule.green import ledger
 
 WRITER = """
-import os, sys
+import os, sys, time
 import picojoule as pj
 me, count, log = sys.argv[1], int(sys.argv[2]), os.open(sys.argv[3], os.O_WRONLY | os.O_APPEND)
 study = pj.study("load", ledger=sys.argv[4])
@@ -25,6 +25,7 @@ for i in range(count):
     with pj.profile(study=study, fold=me, seed=i, config={"me": me}) as p:
         os.write(log, b"begun %d\\n" % i)
         p.score(value=i)
+        time.sleep(0.003)
     os.write(log, b"ended %d\\n" % i)
 """
 

@@ -337,5 +337,6 @@ def _stored(
             process = Process(run.host, known["machine"], run.pid, known["started"])
             status = status_now(run.status, process, run.heartbeat_wall_s, now)
             if status != run.status:
-                runs[i] = replace(run, status=status, error=run.error or _LOST)
+                basis = run.energy_basis or "unknown: it was gone before it was first asked"
+                runs[i] = replace(run, status=status, error=_LOST, energy_basis=basis)
     return runs, own
