@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import signal
 import time
@@ -99,6 +100,8 @@ def settle(told: Told, wait_status: int, began_s: float, *, trace_is_kept: bool)
         found = book.runs(uid=told.uid) if book.path.exists() else []
         if found:
             run = found[0]
+            if math.isnan(run.duration_s):
+                run = replace(run, duration_s=max(0.0, time.time() - began_s))
         else:  # it could not be measured, or not begin
             run = Run(
                 told.uid,

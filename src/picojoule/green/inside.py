@@ -22,7 +22,8 @@ def recovered(run: Run) -> Run | None:
         found = keys.measured(load(run.trace))
     except (PicojouleError, OSError):
         return None
-    if math.isnan(found["energy_j"]) or found["duration_s"] < (run.duration_s or 0.0):
+    older = found["duration_s"] < run.duration_s
+    if older or (math.isnan(found["energy_j"]) and not math.isnan(run.energy_j)):
         return None
     found["devices"] = tuple(found["devices"])
     found["energy_basis"] = f"{found['energy_basis']}; recovered from the trace of a killed run"

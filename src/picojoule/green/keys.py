@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import hashlib
 import json
 import math
@@ -48,9 +49,13 @@ def plain(value: Any, where: str = "config") -> Any:
         UsageError: something in it has no JSON form; says where.
     """
     if value is None or isinstance(value, (str, bool, int, float)):
-        # Of subclasses (enumerations, numpy's float64) only the value is kept.
+        # Of subclasses (numpy's float64, strings that are enumerations) only the value is kept.
+        if isinstance(value, enum.Enum):
+            value = value.value
         kinds = (bool, int, float, str)
         return next((kind(value) for kind in kinds if isinstance(value, kind)), None)
+    if isinstance(value, enum.Enum):
+        return plain(value.value, where)
     if isinstance(value, Mapping):
         return {str(k): plain(v, f"{where}[{k!r}]") for k, v in value.items()}
     if isinstance(value, (list, tuple)):

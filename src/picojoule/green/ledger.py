@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -226,11 +228,12 @@ class Ledger:
         said = [*self.take_in(), *(self.take_in(*files) if files else [])]
         if not self.path.exists():
             return said
-        found = self._read(lambda c: _stored(c, "WHERE status = 'running'", ()))
-        lost = [(run, own) for run, own in found if run.status == "lost"]
-        for run, own in lost:
+        found, own = self._read(lambda c: _stored(c, "WHERE status = 'running'", ()))
+        for run in found:
+            if run.status != "lost":
+                continue
             known = inside.recovered(run)
-            self._settle(known or run, own["revision"])
+            self._settle(known or run, own[run.uid]["revision"])
             how = "energy from its trace" if known else "energy up to its last heartbeat"
             said.append(f"{run.study}: run {run.uid[:8]} was lost; {how}: {(known or run).energy}")
         return said
@@ -252,18 +255,17 @@ class Ledger:
         return database.patiently(attempt)
 
     def _runs(self, where: str, values: Sequence[Any], *, net: bool) -> list[Run]:
-        stored = self._read(lambda c: _stored(c, where, values))
+        runs, own = self._read(lambda c: _stored(c, where, values))
         deadline = time.monotonic() + _RECOVER_S
-        runs = []
-        for run, own in stored:
-            known = None
-            if run.error == _LOST and run.trace and time.monotonic() < deadline:
-                known = inside.recovered(run)
+        for i, run in enumerate(runs if own else ()):
+            if run.error != _LOST or not run.trace or time.monotonic() > deadline:
+                continue
+            known = inside.recovered(run)
             if known is not None:
+                runs[i] = known
                 with contextlib.suppress(LedgerError):
-                    self._settle(known, own["revision"])
-            runs.append(known or run)
-        parents = {run.uid: own["parent"] for run, own in stored if own["parent"]}
+                    self._settle(known, own[run.uid]["revision"])
+        parents = {uid: known["parent"] for uid, known in own.items() if known["parent"]}
         return inside.net(runs, parents) if net and parents else runs
 
     def _settle(self, run: Run, revision: int) -> None:
@@ -301,18 +303,40 @@ _QUANTITY = "picojoule.quantity"
 _LOST = "its process is gone, without an end: killed, out of memory, preempted or machine down"
 
 
-def _stored(connection: Any, where: str, values: Sequence[Any]) -> list[tuple[Run, dict[str, Any]]]:
-    """Runs as they are now, each with what the ledger keeps beside it."""
-    query = f"SELECT {_RUN}, {_OWN} FROM runs {where} ORDER BY begin_wall_s, uid"
-    found = connection.execute(query, values).fetchall()
-    runs = rows.decode(found)
-    width = len(rows.RUN_COLUMNS)
-    own = [dict(zip(rows.OWN_COLUMNS, row[width:], strict=True)) for row in found]
+def _stored(
+    connection: Any, where: str, values: Sequence[Any]
+) -> tuple[list[Run], dict[str, dict[str, Any]]]:
+    """Runs as they are now; and of those that run, or ran inside of others, what else is kept."""
+    connection.execute("BEGIN")  # both queries see the ledger at one moment
+    runs: list[Run] = []
+    with rows.collector_held():
+        cursor = connection.execute(f"SELECT {_RUN} FROM runs {where}", values)
+        known_texts: dict[Any, Any] = {}
+        while found := cursor.fetchmany(2000):
+            runs += rows.decode(found, known_texts)
+        timeless = [r for r in runs if math.isnan(r.begin_wall_s)]
+        if timeless:
+            runs = [r for r in runs if not math.isnan(r.begin_wall_s)]
+        runs.sort(key=attrgetter("begin_wall_s"))
+        runs += timeless
+    also = f"{where} AND" if where else "WHERE"
+    columns = f"uid, {_OWN}"
+    own = {
+        uid: dict(zip(rows.OWN_COLUMNS, rest, strict=True))
+        for query in (
+            f"SELECT {columns} FROM runs {also} status = 'running'",
+            f"SELECT {columns} FROM runs {also} parent <> ''",
+        )
+        for uid, *rest in connection.execute(query, values)
+    }
+    connection.execute("COMMIT")
     now = time.time()
-    for i, run in enumerate(runs):
+    for i, run in enumerate(runs if own else ()):
         if run.status == "running":
-            process = Process(run.host, own[i]["machine"], run.pid, own[i]["started"])
+            known = own[run.uid]
+            process = Process(run.host, known["machine"], run.pid, known["started"])
             status = status_now(run.status, process, run.heartbeat_wall_s, now)
             if status != run.status:
-                runs[i] = replace(run, status=status, error=run.error or _LOST)
-    return list(zip(runs, own, strict=True))
+                basis = run.energy_basis or "unknown: it was gone before it was first asked"
+                runs[i] = replace(run, status=status, error=_LOST, energy_basis=basis)
+    return runs, own

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 _SOONEST_S, _LATEST_S = 2.0, 30.0
 #: How often a ledger that cannot be written is tried again.
 _AGAIN_S = 5.0
-#: How long the end of the program may wait for the last readings, and for a locked ledger.
-_EXIT_S = 10.0
+#: How long a run may wait for the reading that closes it, and the end of the program for all of
+#: them, and for a locked ledger.
 _CLOSING_S = 5.0
+#: How long the end of the program waits for the thread, whose steps are short. It must not be left
+#: behind: the interpreter would end it inside native code, and abort.
+_EXIT_S = 60.0
 
 _recorders: dict[Path, Recorder] = {}
 _making = threading.Lock()
@@ -137,7 +140,7 @@ class Recorder:
                 self._stopping = True
                 self._wake.notify_all()
             thread.join(_EXIT_S)
-            if thread.is_alive():  # stuck in a driver or a disk; the spool has what it knew
+            if thread.is_alive():  # stuck in a disk; the spool has what it knew
                 return
         with self._wake:
             if self._pending():
@@ -212,10 +215,11 @@ class Recorder:
         """One round: look at the runs, then write what is new."""
         with self._wake:
             new, self._new = self._new, []
-            self._measuring, self._closing = self._closing, []
+            self._measuring += self._closing
+            self._closing = []
         self._introduce(new)
         self._ask(time.monotonic())
-        self._close()
+        self._close(time.monotonic() + _CLOSING_S, last)
         began = time.monotonic()
         deadline = began + (_CLOSING_S if last else 0.0)
         while not self._write() and time.monotonic() < deadline and not self.trouble:
@@ -247,6 +251,8 @@ class Recorder:
     def _ask(self, now: float) -> None:
         """The energy so far of the runs that are due."""
         for recording in list(self._open):
+            if self._stopping:
+                return
             if now < self._due.get(recording, 0.0):
                 continue
             began = time.monotonic()
@@ -262,10 +268,16 @@ class Recorder:
                 recording.change(recording.not_given(fields))
                 self._dirty[recording.row["uid"]] = recording
 
-    def _close(self) -> None:
-        """The final figures of the runs that ended."""
+    def _close(self, deadline: float, last: bool) -> None:
+        """The final figures of the runs that ended, with their closing readings by ``deadline``."""
         while self._measuring:
             recording = self._measuring[0]
+            session = recording.profile._session if recording.profile is not None else None
+            while session is not None and session.end_ns and not session.wait(0.05):
+                if self._stopping and not last:
+                    return  # the end of the program goes on from here
+                if time.monotonic() > deadline:
+                    break
             fields = _measured(recording, live=False)
             with self._wake:
                 recording.change({**recording.not_given(fields), "versions": keys.versions()})
@@ -323,8 +335,6 @@ def _measured(recording: Recording, *, live: bool) -> dict[str, Any]:
     try:
         if not live:
             recording.profile = None
-            if profile._session.end_ns:
-                profile._session.wait(_CLOSING_S)
         return keys.measured(profile._result or profile.snapshot())
     except Exception as error:
         return {"energy_basis": f"unknown: {type(error).__name__}: {error}"}

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from ledgers import run, same
+
 from picojoule.errors import LedgerBusyError, LedgerError, NewerLedgerError, UsageError
 from picojoule.green import database, ledger, process
 from picojoule.green.model import ROLES, STATUSES, Run

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ledgers import python
 
 import picojoule as pj
-from ledgers import python
 from picojoule.errors import NotFinishedError, UsageError
-from picojoule.green import inside, ledger, recorder, recording, spool
+from picojoule.green import database, inside, ledger, recorder, recording, spool
 from picojoule.green.model import Study
 
 
@@ -67,7 +67,7 @@ def test_a_run_has_its_keys_its_energy_and_its_scores(tmp_path: Path) -> None:
     assert not any(f.read_bytes() for f in spool.waiting(tmp_path / "l.db"))
 
 
-class TrialPruned(Exception):
+class TrialPruned(Exception):  # noqa: N818
     """Named like Optuna's."""
 
 
@@ -159,9 +159,8 @@ def test_runs_inside_of_a_run_count_once() -> None:
         work(0.1)
         with pj.profile(study="s") as first:
             work(0.1)
-        with pj.profile(study="other"):
-            with pj.profile(study="s") as second:
-                work(0.1)
+        with pj.profile(study="other"), pj.profile(study="s") as second:
+            work(0.1)
     found = runs()
     total = sum(r.energy_j for r in found)
     assert total == pytest.approx(outer.energy_j, nan_ok=True)
@@ -243,6 +242,11 @@ def test_workers_of_multiprocessing_write_their_runs_in_full(method: str, tmp_pa
     assert all(r.status == "ok" and r.energy_basis for r in found)
 
 
+def _put(uid: str) -> None:
+    row = {"uid": uid, "study": "w", "revision": 1}
+    database.patiently(lambda: database.write(ledger.open().path, [row]))
+
+
 def test_a_fork_waits_until_the_ledger_is_closed() -> None:
     """A child that inherits SQLite's locks could damage the file; see database.py."""
     stop = threading.Event()
@@ -251,8 +255,7 @@ def test_a_fork_waits_until_the_ledger_is_closed() -> None:
         number = 0
         while not stop.is_set():
             number += 1
-            row = {"uid": f"{number}", "study": "w", "revision": 1}
-            ledger.database.patiently(lambda: ledger.database.write(ledger.open().path, [row]))
+            _put(f"{number}")
 
     thread = threading.Thread(target=write)
     thread.start()
@@ -261,10 +264,7 @@ def test_a_fork_waits_until_the_ledger_is_closed() -> None:
             pid = os.fork()
             if pid == 0:
                 try:
-                    row = {"uid": f"child {number}", "study": "w", "revision": 1}
-                    ledger.database.patiently(
-                        lambda: ledger.database.write(ledger.open().path, [row])
-                    )
+                    _put(f"child {number}")
                     os._exit(0)
                 finally:
                     os._exit(1)
