@@ -365,8 +365,8 @@ def sensor_windows(
         noises[:] = np.hypot(noises, blur)
     else:
         begins = ends - round(model.window_s * 1e9)
-    length = (ends - begins) * 1e-9
-    return SensorWindows(begins, ends, watts * length, edge, noises * length, lag, True)
+    seconds: NDArray[np.float64] = (ends - begins) * 1e-9
+    return SensorWindows(begins, ends, watts * seconds, edge, noises * seconds, lag, True)
 
 
 def _check_series(
