@@ -365,7 +365,7 @@ def sensor_windows(
         noises[:] = np.hypot(noises, blur)
     else:
         begins = ends - round(model.window_s * 1e9)
-    seconds: NDArray[np.float64] = (ends - begins) * 1e-9
+    seconds = (ends - begins).astype(np.float64) * 1e-9
     return SensorWindows(begins, ends, watts * seconds, edge, noises * seconds, lag, True)
 
 
