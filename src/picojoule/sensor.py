@@ -362,11 +362,11 @@ def sensor_windows(
         swing = float(np.std(watts)) if len(watts) else 0.0
         blur = np.minimum(edge * 1e-9 / lag, 1.0) * swing
         edge = np.ones(len(ends))
-        noises = np.hypot(noises, blur)
+        noises[:] = np.hypot(noises, blur)
     else:
         begins = ends - round(model.window_s * 1e9)
-    length = (ends - begins) * 1e-9
-    return SensorWindows(begins, ends, watts * length, edge, noises * length, lag, True)
+    seconds = (ends - begins).astype(np.float64) * 1e-9
+    return SensorWindows(begins, ends, watts * seconds, edge, noises * seconds, lag, True)
 
 
 def _check_series(
