@@ -25,9 +25,9 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 import plot
 from cases import CASES, Case
 from methods import METHODS
+from support import RESULTS, save
 
 import picojoule as pj
-from support import RESULTS, save
 
 DURATIONS_S = (10.0, 30.0, 60.0, 200.0, 600.0)
 
@@ -127,8 +127,6 @@ def one_alternation(period: float, seed: int) -> dict:
         spread=spread,
     )  # fmt: skip
     a = pj.attribute(**sim.arguments())
-    from methods import overlap_s
-
     rows = overlap_s(sim, sim.begin_ns.astype(float), sim.end_ns.astype(float))[:, :2]
     window = (sim.end_ns - sim.begin_ns) * 1e-9
     scaled = rows / (noise * window)[:, None]

@@ -330,7 +330,7 @@ def test_short_regions_after_a_silence_are_not_spread_over_it():
 
 
 def test_cpu_joules_go_to_who_computed():
-    """One thread waits all the time, another computes in part of every tick; wall time knows both."""
+    """One thread waits all the time, another computes in part of every tick."""
     rng = np.random.default_rng(3)
     steps, joules, entries, flags = [100.0], [0.0], [], []
     active_s = 0.0
