@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from picojoule.flops.kernel_cost import kernel_cost
     from picojoule.flops.window import count_flops
     from picojoule.kernels import Device, Kernel, KernelTable
+    from picojoule.live import LiveAttribution, LiveRates
     from picojoule.results import Channel, Estimate, Gap, PowerSeries, Profile, Region, RegionTable
 
 # Loaded when first asked for: importing picojoule must cost next to nothing.
@@ -62,6 +63,7 @@ _LAZY = {
     ),
     "Counter": "picojoule.counters_view",
     **dict.fromkeys(("Attribution", "attribute"), "picojoule.attribution"),
+    **dict.fromkeys(("LiveAttribution", "LiveRates"), "picojoule.live"),
     **dict.fromkeys(("Device", "Kernel", "KernelTable"), "picojoule.kernels"),
     **dict.fromkeys(
         (
@@ -89,6 +91,8 @@ __all__ = [
     "Gap",
     "Kernel",
     "KernelTable",
+    "LiveAttribution",
+    "LiveRates",
     "MissingExtraError",
     "NewerTraceError",
     "NoMeterError",
