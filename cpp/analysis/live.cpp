@@ -67,7 +67,7 @@ void LiveAttribution::fold_waiting() {
         }
         if (count == 0) return;
         book(count);
-        if (n_ == next_refit_) refit();
+        if (n_ == next_refit_) refit(false);
     }
 }
 

@@ -4,9 +4,10 @@
 // The model is that of attribute.h with one rate a class over all time; what a reading has beyond
 // it is process noise, and its energy is credited to what ran in that reading. Different from the
 // batch: edges stay where they were told (no clock is fitted), there is no sensor lag and no slow
-// drift, and a reading's weight is that of the noise as it was known when it was folded (of the
-// first kRing readings: when the last of these was). Pure: no thread, no clock. What update() does
-// depends only on the sequence of readings and spans, not on how it is cut into calls.
+// drift, and a reading's weight is that of the noise as it was known when it was folded (with up to
+// 200 classes the first kRing readings are folded anew once their noise is known). Pure: no thread,
+// no clock. What update() does depends only on the sequence of readings and spans, not on how it is
+// cut into calls.
 #pragma once
 
 #include <cstddef>
@@ -117,7 +118,7 @@ class LiveAttribution {
     void flush();
 
     // live_noise.cpp
-    void refit();
+    void refit(bool at_leisure);
     void fit_by_evidence();
     void fit_by_residuals();
     void look_for_outliers();

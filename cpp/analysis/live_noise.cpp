@@ -9,6 +9,9 @@ namespace {
 
 // Multiplications up to which a trial of the noise folds all readings anew.
 constexpr double kSmall = 5e6;
+// And up to which the first readings are folded anew when their noise is better known. Beyond, that
+// would be a pause, for noise that so few readings hardly tell from so many rates.
+constexpr double kQuick = 1.2e7;
 constexpr int kTrials = 60;
 // As in attribute.cpp: residuals beyond so many (robust) standard deviations are no noise, unless
 // they are more than this share.
@@ -16,7 +19,7 @@ constexpr double kFar = 6.0;
 constexpr double kMostOutliers = 0.03;
 // Stretches of time whose deviations are remembered apart; then neighbours are joined.
 constexpr std::size_t kMostStretches = 64;
-constexpr int kSweeps = 12;
+constexpr int kSweeps = 4;
 
 double bounded_exp(double x) {
     return std::exp(std::clamp(x, -23.0, 14.0));
@@ -24,7 +27,7 @@ double bounded_exp(double x) {
 
 }  // namespace
 
-void LiveAttribution::refit() {
+void LiveAttribution::refit(bool at_leisure) {
     flush();
     last_refit_ = n_;
     mean_rate_ = sum_value_ / sum_length_s_;
@@ -43,7 +46,7 @@ void LiveAttribution::refit() {
         fit_by_residuals();
     }
     look_for_outliers();
-    if (all) {
+    if (all && (at_leisure || static_cast<double>(n_) * p * p / 2.0 <= kQuick)) {
         refold();
         improve(x_, kSweeps);
     }

@@ -121,7 +121,7 @@ const std::vector<double>& LiveAttribution::rates() {
 Attributed LiveAttribution::result(std::optional<double> total) const {
     if (ring_.size() == n_ && n_ != last_refit_) {  // the noise of a short run, from all of it
         LiveAttribution whole = *this;
-        whole.refit();
+        whole.refit(true);
         return whole.solved(total);
     }
     return solved(total);
