@@ -13,7 +13,9 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr std::size_t kFew = 96;
 // Columns up to which the spread of rates is found by evidence for a result.
 constexpr std::size_t kSome = 256;
-constexpr int kSweepsNow = 6;
+constexpr int kSweepsNow = 5;
+// A change of rates by so many of their standard deviations is none.
+constexpr double kClose = 0.01;
 
 }  // namespace
 
@@ -107,7 +109,7 @@ void LiveAttribution::improve(std::vector<double>& x, int sweeps) const {
             most = std::max(most, std::abs(next - x[i]) * std::sqrt(row[i]));
             x[i] = next;
         }
-        if (most < 1e-3) break;
+        if (most < kClose) break;
     }
 }
 

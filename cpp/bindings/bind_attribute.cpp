@@ -261,6 +261,13 @@ class Live {
         return result(out);
     }
 
+    std::optional<std::int64_t> last_end_ns() {
+        const py::gil_scoped_release nogil;
+        const std::lock_guard lock(mutex_);
+        if (solver_.folded() + solver_.waiting() == 0) return std::nullopt;
+        return solver_.last_end_ns();
+    }
+
     py::array_t<double> information() {
         const std::lock_guard lock(mutex_);
         const Matrix a = solver_.information();
@@ -327,6 +334,7 @@ void bind_attribute(py::module_& m) {
         .def("update", &Live::update, "begin_ns"_a, "end_ns"_a, "value"_a, "span_begin_ns"_a,
              "span_end_ns"_a, "span_class"_a, "edge_std_ns"_a, "value_std"_a, "contiguous"_a,
              "complete_until_ns"_a)
+        .def("last_end_ns", &Live::last_end_ns)
         .def("rates", &Live::rates)
         .def("result", &Live::result_of, "total"_a)
         .def("information", &Live::information);

@@ -50,18 +50,23 @@ class LiveAttribution:
     """``pj.attribute`` for long runs: readings and spans are told as they come.
 
     They are folded into the normal equations of the same model and forgotten: memory is that of
-    K x K numbers, the latest 512 readings and the spans that later readings may still touch, however
-    long it runs. Totals (energy, time of classes, idle time) are exact sums over all of it, nothing
-    fades.
+    K x K numbers, the latest 512 readings and the spans that later readings may still touch,
+    however long it runs. Totals (energy, time of classes, idle time) are exact sums over all of it,
+    nothing fades.
 
     One rate a class over all time is assumed. What a reading has beyond it counts as process noise,
     and is credited to what ran in that reading in the share of the noise that is not error of its
-    edges; so energies follow slow drift, rates are means. Other than in ``pj.attribute`` no lag of
-    the sensor and no shape of drift is fitted, edges are not moved onto a regular clock, and a
-    reading has the weight of the noise as it was known when it was folded.
+    edges; so energies follow slow drift, rates are means. (Drift that goes along with a change of
+    the mix, over the whole run, cannot be told from a difference of rates.) Other than in
+    ``pj.attribute`` no lag of the sensor and no shape of drift is fitted, edges are not moved onto
+    a regular clock, and a reading has the weight of the noise as it was known when it was folded.
 
     The results depend on what was told and not on how it was cut into calls (up to rounding). An
     object may be used from several threads; calls wait for each other without the GIL.
+
+    For a run with more kernels than a profile keeps one by one in memory (2^20), take one profile
+    after the other, each begun before the last one ends, and tell of each what is new in it; see
+    "Long runs" in the README.
 
     Args:
         n_classes: how many classes there are at least; more may come with any update.
@@ -158,6 +163,11 @@ class LiveAttribution:
             None if complete_until_ns is None else int(complete_until_ns),
         )
 
+    @property
+    def last_end_ns(self) -> int | None:
+        """End of the last window told; None before the first."""
+        return self._core.last_end_ns()
+
     def rates(self) -> LiveRates:
         """The rates as they are now, cheaply: for a display that is renewed each second.
 
@@ -167,7 +177,7 @@ class LiveAttribution:
         return LiveRates(**self._core.rates())
 
     def result(self, total: float | None = None) -> Attribution:
-        """Everything ``pj.attribute`` tells, of the readings folded so far; may be asked repeatedly.
+        """Everything ``pj.attribute`` tells, of the readings folded so far; ask it whenever needed.
 
         The accounted interval reaches from the first reading's begin to the end of the last one
         folded.

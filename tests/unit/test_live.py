@@ -1,14 +1,17 @@
 """``pj.LiveAttribution`` against the batch estimator, exact sums and known truth."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
+import synthetic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_attribution import Load, counter
 
 import picojoule as pj
+from picojoule._runs import profile_of
 
 
 def feed(live, windows, spans, cuts=(), **how):
@@ -17,7 +20,7 @@ def feed(live, windows, spans, cuts=(), **how):
     span_begin, span_end, cls = spans
     bounds = [0, *sorted(cuts), len(begin)]
     told = 0
-    for lo, hi in zip(bounds[:-1], bounds[1:], strict=True):
+    for lo, hi in itertools.pairwise(bounds):
         until = end[hi - 1] if hi else begin[0]
         upto = max(told, int(np.searchsorted(span_begin, until)))
         live.update(
@@ -36,7 +39,7 @@ def every(n, step):
     return range(step, n, step)
 
 
-@pytest.mark.parametrize("seconds, edge_std", [(4, 0.0), (40, 0.0), (40, 1e5)])
+@pytest.mark.parametrize(("seconds", "edge_std"), [(4, 0.0), (40, 0.0), (40, 1e5)])
 def test_energies_are_those_of_the_batch(seconds, edge_std):
     rng = np.random.default_rng(3)
     watts = rng.uniform(150, 600, 8)
@@ -233,21 +236,29 @@ def test_a_stalled_reading_is_set_aside():
 
 
 BAD = [
-    (dict(begin_ns=[50], end_ns=[60], value=[1]), r"begin_ns\[0\] is before that of the last"),
-    (dict(begin_ns=[300], end_ns=[300], value=[1]), r"end_ns\[0\] is not after begin_ns\[0\]"),
-    (dict(begin_ns=[300], end_ns=[310], value=[math.nan]), r"value\[0\]"),
-    (dict(begin_ns=[300], end_ns=[310], value=[1, 2]), r"value has 2 elements"),
-    (dict(begin_ns=[300], end_ns=[310], value=[1], contiguous=True), r"begin_ns\[0\] is not"),
-    (dict(begin_ns=[300], end_ns=[310], value=[1], edge_std_ns=[-1]), r"edge_std_ns\[0\]"),
-    (dict(span_begin_ns=[50_000], span_end_ns=[60], span_class=[0]), r"span_end_ns\[0\]"),
-    (dict(span_begin_ns=[900, 150], span_end_ns=[950, 160], span_class=[0, 0]),
-     r"span_begin_ns\[1\] is 150, but readings up to 200 are folded"),
-    (dict(span_begin_ns=[900], span_end_ns=[950], span_class=[-1]), r"span_class\[0\]"),
-    (dict(span_begin_ns=[900], span_end_ns=[950], span_class=[9000]), r"span_class\[0\] is 9000"),
-]  # fmt: skip
+    ({"begin_ns": [50], "end_ns": [60], "value": [1]}, r"begin_ns\[0\] is before that of the last"),
+    ({"begin_ns": [300], "end_ns": [300], "value": [1]}, r"end_ns\[0\] is not after begin_ns\[0\]"),
+    ({"begin_ns": [300], "end_ns": [310], "value": [math.nan]}, r"value\[0\]"),
+    ({"begin_ns": [300], "end_ns": [310], "value": [1, 2]}, r"value has 2 elements"),
+    (
+        {"begin_ns": [300], "end_ns": [310], "value": [1], "contiguous": True},
+        r"begin_ns\[0\] is not",
+    ),
+    ({"begin_ns": [300], "end_ns": [310], "value": [1], "edge_std_ns": [-1]}, r"edge_std_ns\[0\]"),
+    ({"span_begin_ns": [50_000], "span_end_ns": [60], "span_class": [0]}, r"span_end_ns\[0\]"),
+    (
+        {"span_begin_ns": [900, 150], "span_end_ns": [950, 160], "span_class": [0, 0]},
+        r"span_begin_ns\[1\] is 150, but readings up to 200 are folded",
+    ),
+    ({"span_begin_ns": [900], "span_end_ns": [950], "span_class": [-1]}, r"span_class\[0\]"),
+    (
+        {"span_begin_ns": [900], "span_end_ns": [950], "span_class": [9000]},
+        r"span_class\[0\] is 9000",
+    ),
+]
 
 
-@pytest.mark.parametrize("wrong, words", BAD)
+@pytest.mark.parametrize(("wrong", "words"), BAD)
 def test_what_is_wrong_is_named_and_not_taken(wrong, words):
     live = pj.LiveAttribution(1)
     live.update([100], [200], [5.0], [110], [190], [0], complete_until_ns=10_000)
@@ -268,10 +279,76 @@ def test_of_nothing_there_is_no_result():
     assert live.rates().readings == 0
     live.update([0], [100], [1.0])
     assert live.rates().waiting == 1  # something may still run at its end
+    live.update(complete_until_ns=10**9)
     with pytest.raises(ValueError, match="total is not a finite number"):
-        live.update(complete_until_ns=10**9)
         live.result(math.inf)
     with pytest.raises(ValueError, match=r"prior_rate\[1\]"):
         pj.LiveAttribution(prior_rate=[100.0, -1.0])
     with pytest.raises(ValueError, match="n_classes"):
         pj.LiveAttribution(-1)
+
+
+def fold(live, classes, prof, told_until_ns):
+    """As in the README, word for word."""
+    runs, rows = prof.kernels.runs, prof.readings
+    rows = rows[(rows["channel"] == 0) & (rows["end_ns"] <= prof.end_ns)]
+    if told_until_ns is None:
+        rows = rows[rows["begin_ns"] >= prof.begin_ns]
+    else:
+        runs = runs[runs["begin_ns"] >= told_until_ns]
+        rows = rows[rows["begin_ns"] + rows["end_ns"] > 2 * live.last_end_ns]
+        rows["begin_ns"][0] = live.last_end_ns  # the same tick, placed a little differently
+    live.update(
+        rows["begin_ns"],
+        rows["end_ns"],
+        rows["joules"],
+        runs["begin_ns"],
+        runs["end_ns"],
+        [classes.setdefault(prof.kernels[int(i)].name, len(classes)) for i in runs["kernel"]],
+        edge_std_ns=rows["edge_std_ns"],
+        complete_until_ns=prof.end_ns,
+    )
+
+
+def test_profiles_in_a_row_as_in_the_readme():
+    """The README's recipe: overlapping profiles, of each what is new in it."""
+    rng = np.random.default_rng(37)
+    n = 4000
+    cls = np.repeat(rng.integers(0, 3, n // 10), 10)
+    length = rng.uniform(4e-3, 9e-3, n)
+    begin = 100 + np.cumsum(length + 1e-3) - length
+    end = begin + length
+    watts = np.array([400.0, 250.0, 600.0])
+    at = np.concatenate([[0.0], np.stack([begin, end], 1).ravel(), [end[-1] + 100]])
+    power = np.full(len(at) - 1, 80.0)
+    power[1::2] = watts[cls]
+    power[0] = 80.0
+    joules = np.concatenate([[0.0], np.cumsum(power * np.diff(at))])
+    stretches = [(t, t + 5.5) for t in np.arange(100.0, end[-1] - 6, 5.0)]
+
+    live = pj.LiveAttribution()
+    classes: dict = {}
+    told = None
+    for lo, hi in stretches:
+        mine = (begin >= lo) & (begin < hi)
+        rows = synthetic.kernels(
+            *zip(begin[mine], end[mine], cls[mine] * 0, cls[mine], strict=True)
+        )
+        prof = profile_of(
+            synthetic.trace(
+                lo,
+                hi,
+                synthetic.ticks(lambda t: np.interp(t, at, joules), lo, hi, period=0.05),
+                kernels=rows,
+                kernel_classes=[synthetic.kernel_class(f"k{i}") for i in range(3)],
+                tracks=[synthetic.track()],
+            )
+        )
+        fold(live, classes, prof, told)
+        told = prof.end_ns
+    found = live.result()
+    assert live.rates().readings == pytest.approx((stretches[-1][1] - 100) / 0.05, abs=3)
+    parts = found.energy.sum() + found.baseline_energy
+    assert parts == pytest.approx(found.total, rel=1e-9)  # no reading is missing, none is double
+    for i, w in enumerate(watts):
+        assert found.rate[classes[f"k{i}"]] == pytest.approx(w, rel=0.01)
