@@ -297,7 +297,7 @@ def fold(live, classes, prof, told_until_ns):
     else:
         runs = runs[runs["begin_ns"] >= told_until_ns]
         rows = rows[rows["begin_ns"] + rows["end_ns"] > 2 * live.last_end_ns]
-        rows["begin_ns"][0] = live.last_end_ns  # the same tick, placed a little differently
+        rows["begin_ns"][:1] = live.last_end_ns  # the same tick, placed a little differently
     live.update(
         rows["begin_ns"],
         rows["end_ns"],
