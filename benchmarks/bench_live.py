@@ -10,6 +10,7 @@ that a machine shared with others does not matter much; wall times are what was 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import time
 
@@ -121,6 +122,7 @@ def main() -> None:
         "live",
         {
             "what": "one update() and rates() a second",
+            "load": f"{os.getloadavg()[0]:.1f} at the end, of others too: see CPU times",
             "classes": args.classes,
             "seconds": args.seconds,
             "kernels_a_second": KERNELS_A_SECOND,
