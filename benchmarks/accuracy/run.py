@@ -22,12 +22,12 @@ import numpy as np
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-import plot
-from cases import CASES, Case
-from methods import METHODS
-from support import RESULTS, save
+import plot  # noqa: E402
+from cases import CASES, Case  # noqa: E402
+from methods import METHODS, overlap_s  # noqa: E402
+from support import RESULTS, save  # noqa: E402
 
-import picojoule as pj
+import picojoule as pj  # noqa: E402
 
 DURATIONS_S = (10.0, 30.0, 60.0, 200.0, 600.0)
 

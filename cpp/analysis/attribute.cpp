@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "analysis/drift.h"
+#include "analysis/posterior.h"
 #include "analysis/rows.h"
 #include "analysis/tridiagonal.h"
 
@@ -14,15 +15,9 @@ namespace picojoule {
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-// Spread of rates among classes of which nothing else is known, before the readings say.
-constexpr double kContrast = 0.5;
-// Priors may be wrong by one common factor, about so much.
-constexpr double kCommon = 0.5;
 // Up to so many multiplications the evidence is computed anew for each trial of the noise; beyond,
 // the noise is fitted to residuals, which for so many readings is as good.
 constexpr double kSmall = 3e7;
-// Standard deviation of edges in the shape of the noise where none was given.
-constexpr double kUnknownEdgeNs = 1e5;
 // Residuals of more than so many (robust) standard deviations are no noise; if they are more than
 // this share of all, it is the model that is wrong and not the readings.
 constexpr double kFar = 6.0;
@@ -34,56 +29,6 @@ struct Normal {
     std::vector<double> c;
     double yy{};
     double log_det_noise{};
-};
-
-// Independent but for a common factor of all classes whose rates were given, and one of all others:
-// precision D - g^2 (D mean)(D mean)' / (1 + g^2 mean' D mean) in each of these sets, D = 1 /
-// std^2.
-struct Prior {
-    std::vector<double> mean, std;
-    std::vector<std::uint8_t> set;  // 0: no common factor
-    double log_det{};
-    double sum[3]{};  // mean' D mean of each set
-    double shrink[3]{};
-
-    void settle() {
-        log_det = 0.0;
-        for (std::size_t i = 0; i < mean.size(); ++i) {
-            const double d = 1.0 / (std[i] * std[i]);
-            sum[set[i]] += mean[i] * d * mean[i];
-            log_det += std::log(d);
-        }
-        constexpr double kG2 = kCommon * kCommon;
-        for (const int q : {1, 2}) {
-            shrink[q] = kG2 / (1.0 + kG2 * sum[q]);
-            log_det -= std::log(1.0 + kG2 * sum[q]);
-        }
-    }
-    void add_to(Matrix& a) const {
-        for (std::size_t i = 0; i < mean.size(); ++i) {
-            const double di = 1.0 / (std[i] * std[i]);
-            a(i, i) += di;
-            if (set[i] == 0) continue;
-            for (std::size_t j = 0; j <= i; ++j) {
-                if (set[j] != set[i]) continue;
-                const double dj = 1.0 / (std[j] * std[j]);
-                a(i, j) -= shrink[set[i]] * di * mean[i] * dj * mean[j];
-            }
-        }
-    }
-    // precision . mean
-    [[nodiscard]] std::vector<double> pull() const {
-        std::vector<double> out(mean.size());
-        for (std::size_t i = 0; i < mean.size(); ++i) {
-            out[i] = mean[i] / (std[i] * std[i]) * (1.0 - shrink[set[i]] * sum[set[i]]);
-        }
-        return out;
-    }
-    [[nodiscard]] double square() const {  // mean' precision mean
-        double all = 0.0;
-        for (const int q : {0, 1, 2}) all += sum[q] - shrink[q] * sum[q] * sum[q];
-        return all;
-    }
 };
 
 class Solver {
@@ -537,45 +482,7 @@ Attributed Solver::account() {
     if (known) {
         // Readings of a gauge and the total may come from sensors whose gains differ.
         const double gain2 = contiguous ? 0.0 : in_.gain_std * in_.gain_std;
-        std::vector<std::uint8_t> held(p_, 0);
-        for (int round = 0; round < 20; ++round) {
-            std::vector<double> pull(p_, 0.0);
-            double whole = 0.0, now = 0.0;
-            for (std::size_t j = 0; j < p_; ++j) now += e[j];
-            double live = 0.0;
-            for (std::size_t j = 0; j < p_; ++j) live += held[j] != 0 ? 0.0 : e[j];
-            for (std::size_t j = 0; j < p_; ++j) {
-                if (held[j] != 0) continue;
-                for (std::size_t c = 0; c < p_; ++c) {
-                    if (held[c] == 0) pull[j] += cov(j, c);
-                }
-                pull[j] += gain2 * e[j] * live;
-                whole += pull[j];
-            }
-            const double missing = out.total - now;
-            if (!(whole > 0.0) || std::abs(missing) < 1e-12 * std::abs(out.total)) break;
-            if (round == 0) {  // the doubt that is left once the sum is known
-                for (std::size_t j = 0; j < p_; ++j) {
-                    for (std::size_t c = 0; c < p_; ++c) cov(j, c) += gain2 * e[j] * e[c];
-                }
-                for (std::size_t j = 0; j < p_; ++j) {
-                    for (std::size_t c = 0; c < p_; ++c) {
-                        cov(j, c) -= pull[j] * pull[c] / whole;
-                    }
-                }
-            }
-            bool negative = false;
-            for (std::size_t j = 0; j < p_; ++j) {
-                if (held[j] != 0) continue;
-                e[j] += missing * pull[j] / whole;
-                if (e[j] < 0.0 && out.total >= 0.0) {
-                    e[j] = 0.0;
-                    held[j] = 1;
-                    negative = true;
-                }
-            }
-            if (!negative) break;
-        }
+        reconcile(e, cov, out.total, gain2);
     }
     eq_.times(out.time_s, out.idle_s);
     const Prior before = prior();

@@ -37,25 +37,6 @@ class RowBuilder {
     std::vector<std::uint32_t> touched_;
 };
 
-struct Sharing {
-    Sharing(double exponent, bool baseline) : baseline_col(baseline) {
-        for (std::uint32_t n = 1; n <= kMostAtOnce; ++n) {
-            const double count = static_cast<double>(n);
-            own[n] = std::pow(count, -exponent);
-            base[n] = 1.0 / count - own[n];
-        }
-    }
-    template <class Builder>
-    void add(Builder& row, std::size_t cls, std::uint32_t level, double s,
-             std::size_t baseline) const {
-        row.add(cls, own[level] * s);
-        if (baseline_col && level > 1) row.add(baseline, base[level] * s);
-    }
-    bool baseline_col;
-    double own[kMostAtOnce + 1]{};
-    double base[kMostAtOnce + 1]{};
-};
-
 }  // namespace
 
 Equations::Equations(const AttributeInput& input)

@@ -2,6 +2,7 @@
 // of sharing what runs at once.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -30,6 +31,26 @@ struct Rows {
         for (const Entry& e : row(r)) sum += e.s * x[e.col];
         return sum;
     }
+};
+
+// What runs with n - 1 others, in columns (Equations::windows has the rule).
+struct Sharing {
+    Sharing(double exponent, bool baseline) : baseline_col(baseline) {
+        for (std::uint32_t n = 1; n <= kMostAtOnce; ++n) {
+            const double count = static_cast<double>(n);
+            own[n] = std::pow(count, -exponent);
+            base[n] = 1.0 / count - own[n];
+        }
+    }
+    template <class Builder>
+    void add(Builder& row, std::size_t cls, std::uint32_t level, double s,
+             std::size_t baseline) const {
+        row.add(cls, own[level] * s);
+        if (baseline_col && level > 1) row.add(baseline, base[level] * s);
+    }
+    bool baseline_col;
+    double own[kMostAtOnce + 1]{};
+    double base[kMostAtOnce + 1]{};
 };
 
 // Windows over the elementary intervals between all edges.

@@ -1,14 +1,18 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "analysis/attribute.h"
+#include "analysis/live.h"
 #include "bindings/bind.h"
 
 namespace py = pybind11;
@@ -183,6 +187,155 @@ py::dict attribute_py(const Times& begin, const Times& end, const Doubles& value
     return result(out);
 }
 
+// Calls from several threads wait for each other, without the GIL.
+class Live {
+  public:
+    // Classes: of K x K numbers 512 MiB.
+    static constexpr std::size_t kMost = 8192;
+
+    Live(std::size_t n_classes, const Doubles& prior_rate, const Doubles& prior_cv, double gain_std,
+         bool baseline)
+        : solver_(settings(n_classes, prior_rate, prior_cv, gain_std, baseline)) {}
+
+    void update(const Times& begin, const Times& end, const Doubles& value, const Times& span_begin,
+                const Times& span_end, const Classes& cls, const Doubles& edge_std,
+                const Doubles& value_std, int contiguous,
+                std::optional<std::int64_t> complete_until_ns) {
+        AttributeInput in;
+        in.begin_ns = view(begin);
+        in.end_ns = view(end);
+        in.value = view(value);
+        in.spans = {view(span_begin), view(span_end), view(cls)};
+        in.n_classes = kMost;
+        in.edge_std_ns = view(edge_std);
+        in.value_std = view(value_std);
+        const py::gil_scoped_release nogil;
+        const std::lock_guard lock(mutex_);
+        const std::vector<std::int32_t> series(in.value.size(), 0);
+        const std::vector<std::uint8_t> shifted(in.value.size(), 0);
+        in.shifted = shifted;
+        check_windows(in, series);
+        check_spans(in);
+        const auto shared = shared_edges(in, contiguous, series);
+        std::vector<std::uint8_t> joined(shared.size(), 0);
+        for (std::size_t k = 1; k < joined.size(); ++k) joined[k] = shared[k - 1];
+        if (!joined.empty()) joined[0] = joins_last(in.begin_ns[0], contiguous) ? 1 : 0;
+        for (std::size_t i = 0; i < in.spans.cls.size(); ++i) {
+            if (in.spans.begin_ns[i] >= solver_.folded_until_ns() ||
+                in.spans.end_ns[i] == in.spans.begin_ns[i]) {
+                continue;
+            }
+            bad(at("span_begin_ns", i) + " is " + std::to_string(in.spans.begin_ns[i]) +
+                ", but readings up to " + std::to_string(solver_.folded_until_ns()) +
+                " are folded already: tell each span before complete_until_ns passes its begin");
+        }
+        LiveBatch batch;
+        batch.begin_ns = in.begin_ns;
+        batch.end_ns = in.end_ns;
+        batch.value = in.value;
+        batch.edge_std_ns = in.edge_std_ns;
+        batch.value_std = in.value_std;
+        batch.joined = joined;
+        batch.spans = in.spans;
+        batch.complete_until_ns = complete_until_ns.value_or(
+            in.end_ns.empty() ? solver_.last_end_ns() : in.end_ns.back());
+        solver_.update(batch);
+    }
+
+    py::dict rates() {
+        std::vector<double> x, time_s;
+        double idle_s = 0.0, total = 0.0;
+        std::size_t readings = 0, waiting = 0, spans = 0;
+        {
+            const py::gil_scoped_release nogil;
+            const std::lock_guard lock(mutex_);
+            x = solver_.rates();
+            time_s = solver_.time_s();
+            idle_s = solver_.idle_s();
+            total = solver_.total();
+            readings = solver_.folded();
+            waiting = solver_.waiting();
+            spans = solver_.spans_kept();
+        }
+        const double idle_rate = baseline_ ? x[0] : std::numeric_limits<double>::quiet_NaN();
+        x.erase(x.begin());
+        return py::dict("rate"_a = array_of(x), "baseline_rate"_a = idle_rate,
+                        "time_s"_a = array_of(time_s), "idle_s"_a = idle_s, "total"_a = total,
+                        "readings"_a = readings, "waiting"_a = waiting, "spans_kept"_a = spans);
+    }
+
+    py::dict result_of(std::optional<double> total) {
+        Attributed out;
+        {
+            const py::gil_scoped_release nogil;
+            const std::lock_guard lock(mutex_);
+            if (solver_.folded() == 0) bad("no reading is folded yet");
+            if (total && !std::isfinite(*total)) bad("total is not a finite number");
+            out = solver_.result(total);
+        }
+        return result(out);
+    }
+
+    std::optional<std::int64_t> last_end_ns() {
+        const py::gil_scoped_release nogil;
+        const std::lock_guard lock(mutex_);
+        if (solver_.folded() + solver_.waiting() == 0) return std::nullopt;
+        return solver_.last_end_ns();
+    }
+
+    py::array_t<double> information() {
+        const std::lock_guard lock(mutex_);
+        const Matrix a = solver_.information();
+        const auto p = static_cast<py::ssize_t>(solver_.n_classes() + 1);
+        py::array_t<double> out({p, p});
+        const auto have = static_cast<py::ssize_t>(a.rows());
+        for (py::ssize_t i = 0; i < p; ++i) {
+            for (py::ssize_t j = 0; j <= i; ++j) {
+                const double v =
+                    i < have ? a(static_cast<std::size_t>(i), static_cast<std::size_t>(j)) : 0.0;
+                out.mutable_at(i, j) = out.mutable_at(j, i) = v;
+            }
+        }
+        return out;
+    }
+
+  private:
+    LiveSettings settings(std::size_t n_classes, const Doubles& prior_rate, const Doubles& prior_cv,
+                          double gain_std, bool baseline) {
+        if (n_classes > kMost) bad("n_classes is more than " + std::to_string(kMost));
+        AttributeInput in;
+        in.n_classes = n_classes;
+        in.prior_rate = view(prior_rate);
+        in.prior_cv = view(prior_cv);
+        check_priors(in);
+        baseline_ = baseline;
+        return {n_classes,
+                {in.prior_rate.begin(), in.prior_rate.end()},
+                {in.prior_cv.begin(), in.prior_cv.end()},
+                gain_std,
+                baseline};
+    }
+    bool joins_last(std::int64_t begin_ns, int contiguous) const {
+        const std::size_t before = solver_.folded() + solver_.waiting();
+        if (before == 0) return false;
+        if (begin_ns < solver_.last_begin_ns()) {
+            bad("windows must be in order of their begin: begin_ns[0] is before that of the last "
+                "window told, " +
+                std::to_string(solver_.last_begin_ns()));
+        }
+        const bool same = begin_ns == solver_.last_end_ns();
+        if (contiguous == 1 && !same) {
+            bad("contiguous=True, but begin_ns[0] is not the end of the last window told, " +
+                std::to_string(solver_.last_end_ns()));
+        }
+        return contiguous != 0 && same;
+    }
+
+    bool baseline_{};
+    std::mutex mutex_;
+    LiveAttribution solver_;
+};
+
 }  // namespace
 
 void bind_attribute(py::module_& m) {
@@ -190,6 +343,16 @@ void bind_attribute(py::module_& m) {
           "span_end_ns"_a, "span_class"_a, "n_classes"_a, "edge_std_ns"_a, "value_std"_a, "lag_s"_a,
           "contiguous"_a, "prior_rate"_a, "prior_cv"_a, "total"_a, "gain_std"_a, "baseline"_a,
           "shifted"_a, "series"_a, "threads"_a);
+    py::class_<Live>(m, "LiveAttribution")
+        .def(py::init<std::size_t, const Doubles&, const Doubles&, double, bool>(), "n_classes"_a,
+             "prior_rate"_a, "prior_cv"_a, "gain_std"_a, "baseline"_a)
+        .def("update", &Live::update, "begin_ns"_a, "end_ns"_a, "value"_a, "span_begin_ns"_a,
+             "span_end_ns"_a, "span_class"_a, "edge_std_ns"_a, "value_std"_a, "contiguous"_a,
+             "complete_until_ns"_a)
+        .def("last_end_ns", &Live::last_end_ns)
+        .def("rates", &Live::rates)
+        .def("result", &Live::result_of, "total"_a)
+        .def("information", &Live::information);
 }
 
 }  // namespace picojoule

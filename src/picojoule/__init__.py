@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from picojoule.green.budget import budget
     from picojoule.green.study import study
     from picojoule.kernels import Device, Kernel, KernelTable
+    from picojoule.live import LiveAttribution, LiveRates
     from picojoule.results import Channel, Estimate, Gap, PowerSeries, Profile, Region, RegionTable
     from picojoule.sensor import (
         SensorModel,
@@ -91,6 +92,7 @@ _LAZY = {
         ),
         "picojoule.sensor",
     ),
+    **dict.fromkeys(("LiveAttribution", "LiveRates"), "picojoule.live"),
     **dict.fromkeys(("Device", "Kernel", "KernelTable"), "picojoule.kernels"),
     **dict.fromkeys(
         (
@@ -122,6 +124,8 @@ __all__ = [
     "Kernel",
     "KernelTable",
     "LedgerError",
+    "LiveAttribution",
+    "LiveRates",
     "MissingExtraError",
     "NewerTraceError",
     "NoMeterError",

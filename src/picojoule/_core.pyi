@@ -208,3 +208,30 @@ def class_seconds(
     n_classes: int,
     lag_s: float,
 ) -> NDArray[np.float64]: ...
+
+class LiveAttribution:
+    def __init__(
+        self,
+        n_classes: int,
+        prior_rate: NDArray[np.float64],
+        prior_cv: NDArray[np.float64],
+        gain_std: float,
+        baseline: bool,
+    ) -> None: ...
+    def update(
+        self,
+        begin_ns: NDArray[np.int64],
+        end_ns: NDArray[np.int64],
+        value: NDArray[np.float64],
+        span_begin_ns: NDArray[np.int64],
+        span_end_ns: NDArray[np.int64],
+        span_class: NDArray[np.int32],
+        edge_std_ns: NDArray[np.float64],
+        value_std: NDArray[np.float64],
+        contiguous: int,
+        complete_until_ns: int | None,
+    ) -> None: ...
+    def last_end_ns(self) -> int | None: ...
+    def rates(self) -> dict[str, Any]: ...
+    def result(self, total: float | None) -> dict[str, Any]: ...
+    def information(self) -> NDArray[np.float64]: ...
