@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("torch", reason="PyTorch is not installed: pip install '.[torch]'")
 
-from picojoule.green import ledger, report, report_text
+from picojoule.green import ledger, modelled, report, report_text
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "loso_cnn_lstm.py"
 
@@ -79,7 +79,8 @@ def test_four_runs_in_the_ledger(ran):
 
 
 def test_published_hours_are_unknown_joules_until_a_device_is_named(example, tmp_path):
-    unknown = report.of(example.published(tmp_path / "a.db"))
+    study = example.published(tmp_path / "a.db")
+    unknown = report.of(study)
     assert unknown.counts.runs == 4 and unknown.edh.folds == 4
     assert unknown.figure("device_hours").text == "46.0 h"
     assert unknown.figure("wall_s").text == "46.0 h"
@@ -87,7 +88,7 @@ def test_published_hours_are_unknown_joules_until_a_device_is_named(example, tmp
     assert not unknown.figure("it_energy").quantity.known
     assert "device not named" in report_text.render(unknown, width=80, color=False)
 
-    named = report.of(example.published(tmp_path / "a.db", "NVIDIA Tesla V100 SXM2 16GB"))
+    named = report.of(modelled.on_device(study, "NVIDIA Tesla V100 SXM2 16GB"))
     energy = named.figure("it_energy").quantity
     assert energy.provenance == "modelled"
     assert energy.to("kWh") == pytest.approx(46 * 0.3 * 0.70)

@@ -44,8 +44,8 @@ class Outcome:
         intact: whether SQLite finds the file whole.
         seconds: of the writing.
         seconds_to_read: of the first look afterwards, which takes in what was kept aside.
-        without_energy: ended runs without an account of their energy: measured but not yet written
-            when their process was killed.
+        unread: ended runs whose energy was not written yet when their process was killed.
+        unread_of_living: the same of processes that nobody killed.
     """
 
     begun: int
@@ -57,7 +57,8 @@ class Outcome:
     intact: bool
     seconds: float
     seconds_to_read: float
-    without_energy: int
+    unread: int
+    unread_of_living: int
 
 
 def storm(folder: Path, processes: int, count: int, killed: int, seed: int = 1) -> Outcome:
@@ -85,10 +86,10 @@ def storm(folder: Path, processes: int, count: int, killed: int, seed: int = 1) 
     for writer in writers:
         writer.wait()
     seconds = time.monotonic() - began
-    return _judged(path, logs, seconds)
+    return _judged(path, logs, seconds, count)
 
 
-def _judged(path: Path, logs: list[Path], seconds: float) -> Outcome:
+def _judged(path: Path, logs: list[Path], seconds: float, count: int) -> Outcome:
     told = {str(n): Counter(log.read_text().splitlines()) for n, log in enumerate(logs)}
     began = time.monotonic()
     runs = ledger.open(path).study("load")
@@ -103,6 +104,9 @@ def _judged(path: Path, logs: list[Path], seconds: float) -> Outcome:
         # A row of the moment before the kill has no line in the log yet, and at most one a process.
         expected = (r.fold, r.seed) in begun or r.status in ("lost", "ok")
         wrong += not (whole and expected and (r.scores or r.status == "lost"))
+    unread = [r for r in runs if "gone before" in r.energy_basis or not r.energy_basis]
+    unread = [r for r in unread if (r.fold, r.seed) in ended]
+    living = {n: sum("ended" in line for line in log) == count for n, log in told.items()}
     missing = len(begun - rows.keys()) + len(ended - good)
     with sqlite3.connect(path) as connection:
         intact = connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -117,5 +121,6 @@ def _judged(path: Path, logs: list[Path], seconds: float) -> Outcome:
         intact,
         seconds,
         seconds_to_read,
-        sum(not r.energy_basis for r in runs if (r.fold, r.seed) in ended),
+        len(unread),
+        sum(living[r.fold] for r in unread),
     )

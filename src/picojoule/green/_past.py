@@ -7,11 +7,14 @@ import os
 import platform
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from picojoule.green import costs
 from picojoule.green.model import Study
 from picojoule.green.quantities import Quantity
+
+if TYPE_CHECKING:
+    from picojoule.green.study import OpenStudy
 
 
 class PastRuns:
@@ -20,8 +23,12 @@ class PastRuns:
     #: Seconds between two looks at the ledger.
     _EVERY_S = 30.0
 
-    def __init__(self, study: Study | str | None, ledger: Any) -> None:
-        self._study, self._path = study, ledger
+    def __init__(self, study: Study | OpenStudy | str | None, ledger: Any) -> None:
+        """``study``: a snapshot that stays, or one in the ledger, by name or as opened."""
+        self._path = ledger
+        self._study = study if isinstance(study, (Study, str)) or study is None else study.name
+        if not isinstance(study, (Study, str)) and study is not None:
+            self._path = study.ledger_path
         self._read_at = -math.inf
         self._runs: Study | None = None
         self.settings: Mapping[str, Any] = {}
@@ -35,8 +42,9 @@ class PastRuns:
         elif time.monotonic() - self._read_at < self._EVERY_S:
             return self._runs
         else:
-            from picojoule.green import ledger
+            from picojoule.green import ledger, recorder
 
+            recorder.flush(1.0)  # what this process finished a moment ago
             told = ledger.open(self._path)
             if self._study in {s.name for s in told.studies()}:
                 found = told.study(self._study)

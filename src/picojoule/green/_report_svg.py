@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from picojoule.green import figures
 from picojoule.green.quantities import quantity
 from picojoule.green.report import Part, Point, StudyReport
+from picojoule.reports import units
 from picojoule.reports._markup import e, pct
 from picojoule.reports._svg import label
 from picojoule.reports._text import clean, ellipsize
@@ -94,9 +95,11 @@ def _frame(
 ) -> str:  # fmt: skip
     out = []
     steps = (1, 2, 5) if x1 - x0 < 2.2 else (1,)
-    for power in range(math.floor(x0), math.ceil(x1) + 1):
+    # Round numbers of the unit that is shown: joules below 2 Wh.
+    unit = 1.0 if 10**x1 > 2e-3 else 1.0 / 3.6e6
+    for power in range(math.floor(x0 - math.log10(unit)), math.ceil(x1 - math.log10(unit)) + 1):
         for step in steps:
-            value = step * 10.0**power
+            value = step * 10.0**power * unit
             if not x0 <= math.log10(value) <= x1:
                 continue
             at = x(value)
@@ -127,11 +130,10 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def _energy(kwh: float) -> str:
-    for size, unit in ((1e6, "GWh"), (1e3, "MWh"), (1.0, "kWh"), (1e-3, "Wh")):
+    for size, unit in ((1e6, "GWh"), (1e3, "MWh"), (1.0, "kWh"), (2e-3, "Wh")):
         if kwh >= size * (1 - 1e-9):
-            return f"{kwh / size:.3g} {unit}"
-    joules = kwh * 3.6e6
-    return f"{joules:.2g} J" if joules >= 1 else f"{joules:.1e} J"
+            return f"{kwh / size:.3g} {unit}" if size >= 1 else f"{kwh * 1e3:.3g} {unit}"
+    return units.quantity(kwh * 3.6e6, "J", 1)
 
 
 def _unscored(

@@ -25,6 +25,7 @@ from picojoule.green.quantities import Quantity
 
 if TYPE_CHECKING:
     from picojoule import _profile
+    from picojoule.green.study import OpenStudy
     from picojoule.results import Profile
 
 #: Looking costs at most this share of the time.
@@ -94,8 +95,8 @@ class budget:  # noqa: N801 - stands beside pj.profile and pj.region
         hours: of devices (wall time x ``devices``); a number is in hours.
         flops: model FLOPs; a number, or such as "1 pf-days". Those that the profile knows, or those
             told to ``step``.
-        study: a study whose earlier and other running runs count as well: a ``Study``, or its name
-            in the ledger.
+        study: a study whose earlier and other running runs count as well: its name in the ledger,
+            as ``pj.study`` opened it, or a ``Study``, which stays as it is.
         ledger: path or URL of the ledger; None is the default one.
         profile: the open profile to look into; None opens one for the block.
         region: country, US state or cloud region, for CO2e.
@@ -125,7 +126,7 @@ class budget:  # noqa: N801 - stands beside pj.profile and pj.region
         money: Any = None,
         hours: Any = None,
         flops: Any = None,
-        study: Study | str | None = None,
+        study: Study | OpenStudy | str | None = None,
         ledger: Any = None,
         profile: _profile.profile | None = None,
         region: str | None = None,
@@ -171,7 +172,9 @@ class budget:  # noqa: N801 - stands beside pj.profile and pj.region
         if self._profile is None:
             from picojoule._profile import profile
 
-            self._own_profile = self._profile = profile()
+            # Joules are enough, unless FLOPs are limited.
+            kernels = None if "flops" in self.limits else False
+            self._own_profile = self._profile = profile(kernels=kernels, annotations=False)
             self._own_profile.__enter__()
         return self
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,13 +120,14 @@ def varied_keys(study: Study, hashes: Sequence[str]) -> list[str]:
     for r in study:
         if r.config_hash in wanted and isinstance(r.config, Mapping):
             seen.setdefault(r.config_hash, r.config)
-    keys: dict[str, set[str]] = {}
-    for config in seen.values():
-        for key in config:
-            keys.setdefault(key, set())
-    for key, values in keys.items():
-        values.update(json.dumps(c.get(key), sort_keys=True, default=str) for c in seen.values())
-    return [key for key, values in keys.items() if len(values) > 1]
+    keys = dict.fromkeys(key for config in seen.values() for key in config)
+    return [key for key in keys if _varies(key, seen.values())]
+
+
+def _varies(key: str, configs: Iterable[Mapping[str, Any]]) -> bool:
+    words = (json.dumps(c.get(key), sort_keys=True, default=str) for c in configs)
+    first = next(words, "")
+    return any(w != first for w in words)  # of many configurations the second tells, mostly
 
 
 def _ratio(study: Study, cost: str, other: str, here: float) -> Quantity:

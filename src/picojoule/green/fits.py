@@ -227,7 +227,7 @@ def fit_saturating(cost: NDArray[np.float64], score: NDArray[np.float64]) -> Sat
     x = cost / scale
     best = int(np.argmin(_profile(x, score, ALPHAS)[2]))
     low, high = ALPHAS[max(0, best - 1)], ALPHAS[min(len(ALPHAS) - 1, best + 1)]
-    alpha = _golden(x, score, float(low), float(high))
+    alpha = _refined(x, score, float(low), float(high))
     z = x**-alpha
     dz, dy = z - z.mean(), score - score.mean()
     k = -float(dz @ dy) / max(float(dz @ dz), 1e-300)
@@ -238,22 +238,12 @@ def fit_saturating(cost: NDArray[np.float64], score: NDArray[np.float64]) -> Sat
     return SaturatingFit(top, k, alpha, scale, len(x), rss, r2, x, score)
 
 
-def _golden(x: NDArray[np.float64], y: NDArray[np.float64], low: float, high: float) -> float:
+def _refined(x: NDArray[np.float64], y: NDArray[np.float64], low: float, high: float) -> float:
     """The exponent of least squares between two neighbours of the best one tried."""
-
-    def rss(alpha: float) -> float:
-        z = x**-alpha
-        dz, dy = z - z.mean(), y - y.mean()
-        along = float(dz @ dy) ** 2 / max(float(dz @ dz), 1e-300)
-        return float(dy @ dy) - along
-
-    ratio = (math.sqrt(5.0) - 1.0) / 2.0
-    for _ in range(80):
-        c, d = high - ratio * (high - low), low + ratio * (high - low)
-        if rss(c) < rss(d):
-            high = d
-        else:
-            low = c
+    for _ in range(6):
+        tried = np.linspace(low, high, 33)
+        best = int(np.argmin(_profile(x, y, tried)[2]))
+        low, high = float(tried[max(0, best - 1)]), float(tried[min(32, best + 1)])
     return 0.5 * (low + high)
 
 

@@ -240,6 +240,8 @@ def _published_money(
             name, vendor=told.get("vendor"), location=told.get("price_location"),
             term=told.get("price_term", "on-demand"), tables=told.get("tables"),
         )  # fmt: skip
+        # What ``price_of`` calls price= is a setting here.
+        price = price.because(price.basis.replace("price='2", "price_per_device_hour='2"))
         used[f"price {name}"] = price
         parts.append(money.cost(device_hours=hours, price=price))
     return _added(parts, "USD")

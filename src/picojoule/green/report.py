@@ -241,7 +241,8 @@ def _points(
     both = np.flatnonzero(known & ~np.isnan(score))
     front = set(both[pareto.front(energy[both], score[both], larger)].tolist())
     chosen = sorted({*_thin(both, MOST_POINTS).tolist(), *front})
-    points = tuple(_point(runs[i], float(score[i]), i in front) for i in chosen)
+    differ = tuple(k for k in _KEYS if len({getattr(runs[i], _KEYS[k]) for i in chosen}) > 1)
+    points = tuple(_point(runs[i], float(score[i]), i in front, differ) for i in chosen)
     return points, len(both) - len(chosen), unscored, ""
 
 
@@ -251,10 +252,16 @@ def _thin(indices: Any, most: int) -> Any:
     return indices[np.linspace(0, len(indices) - 1, most).astype(np.int64)]
 
 
-def _point(run: Run, score: float, front: bool) -> Point:
+#: What a run is told by -> attribute that has it.
+_KEYS = {"config": "config_hash", "fold": "fold", "seed": "seed"}
+
+
+def _point(run: Run, score: float, front: bool, differ: Sequence[str]) -> Point:
+    """A run as a point, labelled by the keys in which the runs ``differ``."""
     energy = run.energy
-    keys = [("config", run.config_hash[:8]), ("fold", run.fold), ("seed", run.seed)]
-    label = ", ".join(f"{what} {said}" for what, said in keys if said) or run.name or run.uid[:8]
+    said = [(k, getattr(run, _KEYS[k])) for k in differ]
+    label = ", ".join(f"{k} {v[:8] if k == 'config' else v}" for k, v in said if v)
+    label = label or run.name or run.uid[:8]
     low, high = energy.range_in("kWh")
     return Point(energy.to("kWh"), low, high, score, run.role, label, front)
 

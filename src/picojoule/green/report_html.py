@@ -249,7 +249,7 @@ def _price(price: Price, score: str) -> str:
     if p is None:
         return _refused(f"No price by the {price.law} law.", price.reason)
     rows = "".join(
-        f'<tr><th scope="row">{_KINDS[kind]}</th><td>'
+        f'<tr><th scope="row" class="how">{_KINDS[kind]}</th><td>'
         + (
             f"+ {e(figures.shown(q))}"
             if q.known

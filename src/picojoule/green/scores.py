@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import chain
+from operator import attrgetter
+
 from picojoule.errors import UsageError
 from picojoule.green.model import Study
 from picojoule.green.refusal import Refusal
@@ -14,12 +17,8 @@ def score_name_of(study: Study, score: str | None = None) -> str:
         Refusal: the study has no scores.
         UsageError: it has several and none was named, or none of that name.
     """
-    names: dict[str, None] = {}
-    last: dict[str, None] = {}
-    for r in study:
-        names.update(dict.fromkeys(r.scores))
-        if r.role == "final":
-            last.update(dict.fromkeys(r.scores))
+    names = dict.fromkeys(chain.from_iterable(map(attrgetter("scores"), study)))
+    last = dict.fromkeys(chain.from_iterable(r.scores for r in study if r.role == "final"))
     if not names:
         raise Refusal(f"study {study.name!r} has no scores; tell them with prof.score(...)")
     if score is not None:
@@ -36,7 +35,7 @@ def score_name_of(study: Study, score: str | None = None) -> str:
 
 
 def larger_is_better_of(study: Study, name: str) -> bool:
-    """Whether more of ``name`` is better; as the runs tell it, else True.
+    """Whether more of ``name`` is better; as the runs tell it, or the study's setting, else True.
 
     Raises:
         UsageError: runs contradict each other.
@@ -44,4 +43,8 @@ def larger_is_better_of(study: Study, name: str) -> bool:
     told = {r.score_larger_is_better[name] for r in study if name in r.score_larger_is_better}
     if len(told) > 1:
         raise UsageError(f"runs do not agree whether a larger {name!r} is better")
-    return told.pop() if told else True
+    if told:
+        return told.pop()
+    said = study.settings.get("larger_is_better")
+    of_this = study.settings.get("score") in (None, "", name)
+    return bool(said) if said is not None and of_this else True

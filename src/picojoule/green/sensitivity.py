@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: Fewer trials say nothing of what a hyper-parameter explains.
 LEAST_TRIALS = 10
 
+#: Of more trials so many are drawn: shuffling takes memory.
+MOST_TRIALS = 2000
+
 #: Trials whose costs differ by less than this ratio cost the same.
 SAME_COST = 1.25
 
@@ -128,6 +131,10 @@ def of(study: Study, score: str | None = None, cost: str = "energy", seed: int =
     configs = {r.config_hash: r.config for r in study if isinstance(r.config, Mapping)}
     found = [configs.get(h, {}) for h in hashes]
     rng = np.random.default_rng(seed)
+    if len(scores) > MOST_TRIALS:
+        drawn = rng.choice(len(scores), MOST_TRIALS, replace=False)
+        scores, found = scores[drawn], [found[i] for i in drawn.tolist()]
+        notes.append(f"the effects are of {MOST_TRIALS} trials drawn at random")
     effects = []
     for key in curves.varied_keys(study, hashes):
         classes = _classes([c.get(key) for c in found])
@@ -142,7 +149,7 @@ def of(study: Study, score: str | None = None, cost: str = "energy", seed: int =
             "more often"
         )
     effects.sort(key=lambda e: -e.beyond_chance)
-    return Sensitivity(name, len(scores), levels, pooled, tuple(effects), tuple(notes))
+    return Sensitivity(name, len(hashes), levels, pooled, tuple(effects), tuple(notes))
 
 
 def _levels(

@@ -39,7 +39,7 @@ class Score:
         name: of the score; "" without one.
         before: as it is.
         after: as it would be; nan if there is no data.
-        low: lower end of its 95 % interval.
+        low: lower end of its 95 % interval; nan where nothing moves it.
         high: upper end.
         basis: what ``after`` rests on, or why there is no data.
     """
@@ -55,6 +55,8 @@ class Score:
         """``accuracy 0.812 -> 0.794 (0.789 to 0.799), law of 6 sizes of data``."""
         if math.isnan(self.after):
             return f"{self.name or 'score'}: no data ({self.basis})"
+        if math.isnan(self.low):
+            return f"{self.name} {self.before:.4g} as it is: {self.basis}"
         return (
             f"{self.name} {self.before:.4g} -> {self.after:.4g} ({self.low:.4g} to "
             f"{self.high:.4g}), {self.basis}"
@@ -135,11 +137,12 @@ def what_if(
         there.pop("carbon_factor", None)
         there.pop("mix", None)
         changes.append(f"region {region}")
-    before = {kind: _costs.of(here, kind).sum() for kind in _costs.KINDS}
-    after = {
-        kind: _costs.scaled_sum(_costs.of(here, kind, there), factor, ", ".join(changes))
-        for kind in _costs.KINDS
-    }
+    charged = {kind: _costs.of(here, kind) for kind in _costs.KINDS}
+    before = {kind: c.sum() for kind, c in charged.items()}
+    if region is not None:
+        charged = {kind: _costs.of(here, kind, there) for kind in _costs.KINDS}
+    how = ", ".join(changes)
+    after = {kind: _costs.scaled_sum(c, factor, how) for kind, c in charged.items()}
     moved = [
         name
         for name, value in (("data", data), ("trials", trials), ("folds", folds),
@@ -231,7 +234,7 @@ def _score(
         return Score("", nan, nan, nan, nan, why.reason)
     now = _present(study, name)
     if not moved:
-        return Score(name, now, now, now, now, "nothing that moves it was changed")
+        return Score(name, now, now, nan, nan, "nothing that moves it was changed")
     if len(moved) > 1:
         words = f"{' and '.join(moved)} at once: no run shows what they do together"
         return Score(name, now, nan, nan, nan, words)
@@ -262,15 +265,15 @@ def _present(study: Study, name: str) -> float:
 
 
 def _by_trials(study: Study, name: str, tried: int) -> Score:
-    best = _trials.of_study(study, name)
-    many = len(best.n)
-    if tried > many:
-        raise Refusal(f"{many} trials say nothing of the best of {tried}")
+    larger = _trials.of_study(study, name).larger_is_better  # refuses what is no random search
     searched = [r for r in study if r.role in _trials.SEARCHED]
     values = list(_trials.trial_scores(searched, name).values())
-    low, high = _trials.range_of_best(values, tried, best.larger_is_better)
+    many = len(values)
+    now = _trials.expected_best(values, many, larger_is_better=larger)
+    after = _trials.expected_best(values, tried, larger_is_better=larger)
+    low, high = _trials.range_of_best(values, tried, larger)
     return Score(
-        name, float(best.expected[-1]), float(best.expected[tried - 1]), low, high,
+        name, now, after, low, high,
         f"expected best of {tried} in place of {many} trials of random search",
     )  # fmt: skip
 
@@ -303,11 +306,13 @@ def _controlled(
     if not usable:
         raise Refusal(f"no run with a score tells its {words}")
     follow = _keys_that_follow(usable)
-    groups: dict[str, list[tuple[float, float]]] = {}
+    rest: dict[str, str] = {}  # config hash -> its hyper-parameters but those
+    groups: dict[tuple[str, float | None], list[tuple[float, float]]] = {}
     for r, x in usable:
         other = _x_of(r, "epochs" if what == "dataset_size" else "dataset_size")
-        key = json.dumps([_without(r, follow), None if math.isnan(other) else other], default=str,
-                         sort_keys=True)  # fmt: skip
+        if r.config_hash not in rest:
+            rest[r.config_hash] = json.dumps(_without(r, follow), default=str, sort_keys=True)
+        key = rest[r.config_hash], None if math.isnan(other) else other
         groups.setdefault(key, []).append((x, r.scores[name]))
     best = max(groups.values(), key=lambda g: len({x for x, _ in g}))
     sizes = {x for x, _ in best}
@@ -327,16 +332,21 @@ def _x_of(r: Run, what: str) -> float:
 
 def _keys_that_follow(runs: list[tuple[Run, float]]) -> set[str]:
     """Hyper-parameters that only say the same as x in other words (``fraction``, ``epochs``)."""
-    keys = {k for r, _ in runs if isinstance(r.config, Mapping) for k in r.config}
+    sizes = {x for _, x in runs}
+    configs: dict[tuple[str, float], Mapping[str, Any]] = {}
+    for r, x in runs:
+        if isinstance(r.config, Mapping):
+            configs.setdefault((r.config_hash, x), r.config)
+    if len(sizes) < 2:
+        return set()
     out = set()
-    for key in keys:
-        pairs = {
-            (json.dumps(r.config.get(key), default=str), x)
-            for r, x in runs
-            if isinstance(r.config, Mapping)
-        }
-        many = len(pairs)
-        if many > 1 and len({v for v, _ in pairs}) == many == len({x for _, x in pairs}):
+    for key in dict.fromkeys(k for c in configs.values() for k in c):
+        pairs: set[tuple[str, float]] = set()
+        for (_, x), config in configs.items():
+            pairs.add((json.dumps(config.get(key), default=str), x))
+            if len(pairs) > len(sizes):
+                break
+        if len({v for v, _ in pairs}) == len(pairs) == len(sizes):
             out.add(key)
     return out
 

@@ -72,7 +72,7 @@ def with_failures():
         run(102, status="pruned", energy_j=1e6, energy_low_j=0.97e6, energy_high_j=1.03e6),
         run(103, role="debug", energy_j=5e5, energy_low_j=4.9e5, energy_high_j=5.1e5),
     ]
-    settings = {**base.settings, "search": "random", "price": "2 USD/h"}
+    settings = {**base.settings, "search": "random", "price_per_device_hour": "2 USD/h"}
     return Study(base.name, [*base, *more], settings)
 
 

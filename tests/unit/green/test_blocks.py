@@ -95,6 +95,7 @@ def test_hostile_names_stay_text_in_latex():
     assert {line.count("&") for line in rows} == {3}
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_escapes(text):
     markdown = _escape.markdown(text)
@@ -105,6 +106,7 @@ def test_escapes(text):
     assert not set(plain) & set("\\{}$&#_%^~\n")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_yaml_gives_the_text_back(text):
     yaml = pytest.importorskip("yaml")
@@ -291,6 +293,7 @@ def quantities():
     )
 
 
+@settings(deadline=None)
 @given(quantities(), st.sampled_from(["", "kWh", "J", "MWh"]))
 def test_no_digit_is_finer_than_its_range(found, unit):
     text = figures.shown(found, unit)
@@ -335,7 +338,7 @@ def test_no_figure_without_its_account(energies, holes, region, pue, price):
         people.run(50 + i, energy_j=math.nan, energy_low_j=math.nan, energy_high_j=math.nan)
         for i in range(holes)
     ]
-    study = Study("any", runs, {"region": region, "pue": pue, "price": price})
+    study = Study("any", runs, {"region": region, "pue": pue, "price_per_device_hour": price})
     cost = footprint.of(study)
     found = [*figures.figures(study, cost), *figures.factors(cost)]
     for f in found:

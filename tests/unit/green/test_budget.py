@@ -12,6 +12,7 @@ from cost_studies import run, study
 
 import picojoule as pj
 from picojoule.errors import UsageError
+from picojoule.green import ledger
 from picojoule.green.budget import BudgetExceeded, BudgetWarning, budget
 from picojoule.green.quantities import UnitError
 from picojoule.results import Estimate
@@ -213,6 +214,31 @@ def test_the_studys_other_runs_count():
     meter.joules = 2.0
     with pytest.raises(BudgetExceeded):
         held(meter, energy="10 J", study=told).check(force=True)
+
+
+def test_a_study_in_the_ledger_by_name_or_as_opened(tmp_path):
+    path = tmp_path / "ledger.db"
+    assert held(Scripted(), energy="10 J", study="s", ledger=path).notes == []  # its first run
+    ledger.open(path).add(run({"a": 1}, joules=6.0), run({"a": 2}, joules=2.5, status="failed"))
+    for named in ({"study": "s", "ledger": path}, {"study": pj.study("s", ledger=path)}):
+        b = held(Scripted(joules=1.0), energy="10 J", warn_at=2.0, **named)
+        b.check(force=True)
+        assert b.statuses["energy"].spent.value == pytest.approx(9.5)
+
+
+def test_the_run_under_way_is_counted_once(tmp_path):
+    opened = pj.study("s", ledger=tmp_path / "ledger.db")
+    with opened.profile(sources="cpu_estimate"):
+        sum(range(300_000))
+    with opened.profile(sources="cpu_estimate") as prof:
+        sum(range(300_000))
+        before = opened.read()
+        b = held(prof, energy="1 GWh", study=opened)
+        b.check(force=True)
+    done = [r for r in before if r.status == "ok"]
+    assert len(done) == 1 and len(before) == 2
+    status = b.statuses["energy"]
+    assert status.spent.value - status.own.value == pytest.approx(done[0].energy_j)
 
 
 def test_settings_of_the_study_bring_the_factor():

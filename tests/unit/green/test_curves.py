@@ -72,3 +72,10 @@ def test_failed_and_debug_runs_are_no_points():
     extra = [run({"width": 64, "lr": 0.1}, status="failed", joules=1.0, accuracy=0.1),
              run({"width": 128, "lr": 0.1}, role="debug", joules=1.0, accuracy=0.1)]  # fmt: skip
     assert len(curves.points(study(*ladder(), *extra))[0]) == 6
+
+
+def test_which_way_a_score_is_good_by_the_studys_setting():
+    runs = [run({"a": i}, joules=1.0 + i, scores={"loss": 1.0 / (1 + i)}) for i in range(5)]
+    assert not curves.law(study(*runs, larger_is_better=False)).larger_is_better
+    other = study(*runs, larger_is_better=False, score="accuracy")
+    assert curves.law(other).larger_is_better

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from cost_studies import lisa, run, study, workingage
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picojoule.errors import UsageError
@@ -147,6 +147,7 @@ def test_runs_in_two_regions_have_a_factor_each():
     assert one[1].value > 5 * one[0].value
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.floats(0.01, 1e9), st.sampled_from(["tune", "final", "debug", "eval"]),

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picojoule.errors import UsageError
@@ -27,6 +27,7 @@ def looked_at(cost, upto):
     return project(np.arange(upto + 1.0), cost[: upto + 1], len(cost) - 1)
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 1e3), st.integers(6, 50), st.integers(51, 1000))
 def test_steady_runs_are_exact(rate, done, total):
     steps = np.arange(done + 1.0)

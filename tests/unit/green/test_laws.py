@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picojoule.errors import UsageError
@@ -58,6 +58,7 @@ def test_published_saturating_fit():
     assert mirrored["top"] == pytest.approx(100 - found["e0"], rel=1e-6)
 
 
+@settings(deadline=None)
 @given(st.floats(-5, 5), st.floats(0.01, 50), st.integers(4, 12))
 def test_exact_logarithms_are_found(a, b, n):
     cost = np.geomspace(3, 3000, n)
@@ -67,6 +68,7 @@ def test_exact_logarithms_are_found(a, b, n):
     assert low <= b + 1e-9 and high >= b - 1e-9 and high - low < 1e-5 * max(1, abs(a), b)
 
 
+@settings(deadline=None)
 @given(st.floats(0.5, 1), st.floats(0.05, 0.5), st.floats(0.1, 2.0))
 def test_exact_saturation_is_found(top, k, alpha):
     cost = np.geomspace(1, 100, 8)
@@ -76,6 +78,7 @@ def test_exact_saturation_is_found(top, k, alpha):
     assert low - 1e-6 <= top <= high + 1e-6
 
 
+@settings(deadline=None)
 @given(st.sampled_from(laws.LAWS), st.floats(1e-6, 1e6), st.integers(0, 10**6))
 def test_the_unit_of_cost_changes_no_price(law, scale, seed):
     rng = np.random.default_rng(seed)
@@ -88,6 +91,7 @@ def test_the_unit_of_cost_changes_no_price(law, scale, seed):
     assert one.predict(100.0) == pytest.approx(other.predict(100.0 * scale), rel=1e-6)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(laws.LAWS), st.integers(0, 10**6))
 def test_intervals_hold_their_value_and_widen_with_the_level(law, seed):
     rng = np.random.default_rng(seed)

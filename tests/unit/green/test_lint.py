@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picojoule.cli import main
@@ -322,16 +322,19 @@ def test_what_claims_nothing_is_let_be(text):
     assert rules(text) == []
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_any_text_is_survived(text):
     lint.check(text)
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from("0123456789.,eE+-x*/=()|$ \n#kWhgtCO2MGPU:%"), max_size=120))
 def test_any_arithmetic_is_survived(parts):
     lint.check("".join(parts))
 
 
+@settings(deadline=None)
 @given(
     hours=st.floats(1, 1e6),
     watts=st.floats(10, 2000),

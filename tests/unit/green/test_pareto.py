@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picojoule.errors import UsageError
@@ -15,6 +15,7 @@ points = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(points, st.booleans())
 def test_front_is_what_nothing_dominates(rows, larger):
     cost, score = (np.array(c) for c in zip(*rows, strict=True))

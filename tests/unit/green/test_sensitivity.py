@@ -75,3 +75,11 @@ def test_few_trials_are_refused():
 def test_the_same_study_says_the_same():
     told = trials(lambda c, rng: rng.normal(), n=20)
     assert sensitivity.of(told) == sensitivity.of(told)
+
+
+def test_of_very_many_trials_some_are_drawn():
+    told = trials(lambda c, rng: 0.9 if c["opt"] == "adam" else 0.7, n=2500)
+    found = sensitivity.of(told)
+    assert found.trials == 2500
+    assert found.effects[0].key == "opt"
+    assert any("2000 trials drawn" in note for note in found.notes)

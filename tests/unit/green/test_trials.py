@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 from cost_studies import run, study
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picojoule.errors import UsageError
@@ -32,6 +32,7 @@ def test_published_vectors(replacement, expected):
 scores = st.lists(st.floats(-10, 10), min_size=1, max_size=6)
 
 
+@settings(deadline=None)
 @given(scores, st.integers(1, 4), st.booleans())
 def test_against_all_draws(values, n, larger):
     n = min(n, len(values))
@@ -46,6 +47,7 @@ def test_against_all_draws(values, n, larger):
     assert trials.spread_of_best(values, n, larger) == pytest.approx(np.std(with_), abs=1e-6)
 
 
+@settings(deadline=None)
 @given(scores, st.booleans())
 def test_one_is_the_mean_and_all_is_the_best(values, replacement):
     curve = trials.curve(values, replacement)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from cost_studies import lisa, run, study, workingage
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from picojoule.errors import UsageError
@@ -43,6 +43,7 @@ def test_each_factor_scales_what_it_belongs_to():
     assert "scaled: x0.5 data" in what_if(told, data=0.5).after["energy"].basis
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 100), st.integers(1, 50), st.integers(1, 20))
 def test_factors_multiply(data, seeds, trials):
     told = searched()
@@ -141,3 +142,9 @@ def test_calls_that_mean_nothing():
         what_if(workingage(), epochs=3)
     with pytest.raises(UsageError, match="how many trials"):
         what_if(study(run(joules=1.0)), trials=3)
+
+
+def test_a_score_that_nothing_moves_has_no_interval():
+    assert str(what_if(searched(), seeds=3).score) == (
+        "accuracy 0.8 as it is: nothing that moves it was changed"
+    )
