@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from picojoule.errors import PicojouleError, UsageError
+from picojoule.green import curves, pareto, trials
 from picojoule.green import figures as _figures
 from picojoule.green import footprint as _footprint
 from picojoule.green import laws as _laws
-from picojoule.green import pareto, trials
 from picojoule.green.edh import EDH, decompose
 from picojoule.green.figures import Counts, Figure, Score
 from picojoule.green.model import Run, Study
@@ -188,7 +188,7 @@ def of(
         why_no_points=why,
         parts=_parts(runs, reported),
         edh=edh,
-        prices=_prices(runs, columns, name, larger, told),
+        prices=_prices(same, name, larger),
         best_of=best,
         why_no_best=no_best,
         notes=tuple(dict.fromkeys(edh.notes)),
@@ -325,47 +325,61 @@ def _worst(kinds: set[str]) -> str:
 # ---- price of the next point, best of n ----
 
 
-def _prices(
-    runs: Sequence[Run],
-    columns: tuple[Any, Any],
-    name: str,
-    larger: bool,
-    told: Mapping[str, Any],
-) -> tuple[Price, ...]:
+def _prices(study: Study, name: str, larger: bool) -> tuple[Price, ...]:
+    """The next point by each law, fitted as ``curves.law`` does, once for both."""
     if not name:
         return (Price("log", None, reason="no run has a score"),)
-    energy, score = columns
-    kwh = np.where(energy > 0, energy / 3.6e6, math.nan)
+    spent, score, hashes = curves.points(study, "energy", name)
+    varied = curves.varied_keys(study, hashes)
+    on = "family" if len(varied) == 1 else "front"
+    basis = f"IT energy of a run against {name!r}, {len(score)} configurations" + (
+        f" that differ in {varied[0]!r} alone" if on == "family" else ""
+    )
+    kwh = np.where(spent > 0, spent / 3.6e6, math.nan)
+    if len(score) and np.isnan(kwh).all():
+        reason = f"there are scores, but the energy of no run is known{_because(study)}"
+        return (Price("log", None, reason=reason),)
+    if len(score) == 1 and len(study) > 1:
+        reason = "one configuration is a point and no curve: folds and seeds only repeat it"
+        return (Price("log", None, reason=reason),)
     out = []
     for law in _laws.LAWS:
         try:
             fitted = _laws.fit(
-                kwh, score, law, larger_is_better=larger, on="front", unit="kWh",
-                basis=f"score {name!r} against IT energy",
-            )  # fmt: skip
+                kwh, score, law, larger_is_better=larger, on=on, unit="kWh", basis=basis
+            )
         except PicojouleError as why:
             out.append(Price(law, None, reason=getattr(why, "reason", str(why))))
             continue
-        ends = (float(fitted.cost[0]), float(fitted.cost[-1]))
-        costs = np.geomspace(*ends, 40).tolist()
+        start = float(fitted.cost[-1])
+        costs = np.geomspace(float(fitted.cost[0]), start, 40).tolist()
         curve = tuple((c, fitted.predict(c)) for c in costs)
         try:
             point = fitted.next_point()
         except PicojouleError as why:
             out.append(Price(law, None, curve, getattr(why, "reason", str(why))))
             continue
-        dearest = int(np.nanargmin(np.abs(np.where(np.isnan(score), math.nan, kwh) - ends[1])))
-        present = _footprint.of(Study("", [runs[dearest]], told))
-        priced = point.priced(
-            {
-                "energy": present.it_energy,
-                "co2e": present.co2e,
-                "money": present.money,
-                "hours": present.device_hours,
-            }
-        )
-        out.append(Price(law, priced, curve))
+        at = int(np.nanargmin(np.abs(np.where(np.isnan(score), math.nan, kwh) - start)))
+        out.append(Price(law, point.priced(_present(study, hashes[at])), curve))
     return tuple(out)
+
+
+def _present(study: Study, key: str) -> dict[str, Quantity]:
+    """What one run of a configuration costs now; ``key`` as ``curves.points`` has it."""
+    numbered = key.removeprefix("run ")
+    same = (
+        [study[int(numbered)]]
+        if numbered != key
+        else [r for r in study if r.config_hash == key and r.status == "ok"]
+    )
+    cost = _footprint.of(Study(study.name, same, study.settings))
+    each = 1.0 / len(same)
+    return {
+        "energy": cost.it_energy * each,
+        "co2e": cost.co2e * each,
+        "money": cost.money * each,
+        "hours": cost.device_hours * each,
+    }
 
 
 def _best_of(study: Study, name: str) -> tuple[trials.BestOf | None, str]:

@@ -159,7 +159,7 @@ def _plot(r: StudyReport) -> str:
     for i, price in enumerate(r.prices):
         if price.curve:
             line = f'<path class="law{" b" * (i > 0)}" d="M0 6H12"/>'
-            keys.append(_key(line, f"{price.law} law of the front"))
+            keys.append(_key(line, f"{price.law} law"))
     if r.unscored:
         keys.append(_key('<line class="lost" x1="6" x2="6" y1="2" y2="11"/>', "no score"))
     notes = []
@@ -259,9 +259,10 @@ def _price(price: Price, score: str) -> str:
         for kind, q in p.prices.items()
     )
     return (
-        f'<p class="price">+{p.delta:g} {e(ellipsize(score, 30))} costs × {p.factor:.3g}</p>'
+        f'<p class="price" title="{e(p.basis)}">+{p.delta:g} {e(ellipsize(score, 30))} '
+        f"costs × {p.factor:.3g}</p>"
         f'<p class="note">{p.factor_low:.3g} to {p.factor_high:.3g} at {p.level:.0%}, by the '
-        f"{price.law} law; on top of the dearest run on the front:</p>"
+        f"{price.law} law; on top of a run of the dearest configuration:</p>"
         f"<table><tbody>{rows}</tbody></table>"
     )
 

@@ -196,8 +196,8 @@ def price_words(price: Price, score: str) -> str:
     parts = [f"{kind} {figures.shown(q)}" for kind, q in p.prices.items() if q.known]
     ends = f"{p.factor:.3g} ({p.factor_low:.3g} to {p.factor_high:.3g}, {p.level:.0%})"
     return (
-        f"{price.law} law: +{p.delta:g} {clean(score)} costs {ends} times the dearest run on the "
-        f"front: {'; '.join(parts) or 'no price is known'} on top"
+        f"{price.law} law: +{p.delta:g} {clean(score)} costs {ends} times a run of the dearest "
+        f"configuration: {'; '.join(parts) or 'no price is known'} on top"
     )
 
 

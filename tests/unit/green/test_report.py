@@ -75,8 +75,8 @@ def test_folds_are_no_hyper_parameters():
     [
         (people.empty, "no run has a score"),
         (people.bare, "no run has a score"),
-        (lambda: people.loso(energy=False), "cost of none is known"),
-        (people.loso, "1 distinct cost"),
+        (lambda: people.loso(energy=False), "energy of no run is known"),
+        (people.loso, "a point and no curve"),
         (lambda: people.family(n=1), "one run"),
         (lambda: people.family(n=3), "3 distinct costs"),
     ],
