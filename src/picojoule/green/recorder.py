@@ -158,21 +158,25 @@ class Recorder:
 
     def _changed(self, recording: Recording) -> None:
         self._dirty[recording.row["uid"]] = recording
-        self._aside({"kind": "run", **recording.row})
-        self._spooled[recording] = recording.row["revision"]
+        self._aside_run(recording)
         self._start()
 
-    def _aside(self, line: dict[str, Any]) -> None:
+    def _aside_run(self, recording: Recording) -> None:
+        if self._aside({"kind": "run", **recording.row}):
+            self._spooled[recording] = recording.row["revision"]
+
+    def _aside(self, line: dict[str, Any]) -> bool:
         try:
             self._spool.append(line)
+            return True
         except OSError as error:
             self.trouble = f"rows cannot be kept aside: {error}"
+            return False
 
     def _aside_all(self) -> None:
         for recording in self._dirty.values():
             if self._spooled.get(recording) != recording.row["revision"]:
-                self._aside({"kind": "run", **recording.row})
-                self._spooled[recording] = recording.row["revision"]
+                self._aside_run(recording)
 
     def _start(self) -> None:
         if self._thread is None:
@@ -319,9 +323,9 @@ class Recorder:
         if why == self._said:
             return
         self._said = why
-        where = self._spool.path
-        kept = f"they wait in {where}" if where else "they are lost if it stays so"
-        print(f"picojoule: runs are not in the ledger: {why}; {kept}", file=sys.stderr)
+        kept = all(r in self._spooled for r in self._dirty.values())
+        words = f"they wait in {self._spool.path}" if kept else "they are lost if it stays so"
+        print(f"picojoule: runs are not in the ledger: {why}; {words}", file=sys.stderr)
 
 
 _SETTING = ("study", "key", "value", "when")
