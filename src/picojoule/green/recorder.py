@@ -63,6 +63,7 @@ class Recorder:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._hurry = False
+        self._idle = False
         self._pause_s = 0.0
         self._git: tuple[float, tuple[str, bool | None]] | None = None
         self._said = ""
@@ -186,7 +187,8 @@ class Recorder:
             except RuntimeError:  # the interpreter ends: stop() does what is left
                 return
             self._thread = thread
-        self._wake.notify_all()
+        if self._idle:  # else it looks again by itself, and would only take the GIL from the user
+            self._wake.notify_all()
 
     def _pending(self) -> bool:
         return bool(self._dirty or self._closing or self._measuring or self._settings)
@@ -199,7 +201,9 @@ class Recorder:
                 if self._stopping:
                     return
                 if not self._pending():
+                    self._idle = True
                     self._wake.wait(self._idle_s())
+                    self._idle = False
                 elif not self._hurry:
                     self._wake.wait_for(lambda: self._stopping or self._hurry, self._pause_s)
                 if self._stopping:
