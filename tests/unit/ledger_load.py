@@ -41,11 +41,12 @@ class Outcome:
         missing: begun runs without a row; ended ones that are not "ok" in it.
         wrong: rows that hold what nobody wrote, or twice the same run.
         lost: runs that were open when their process was killed.
+        aborted: processes that ended otherwise than by themselves or our kill.
         intact: whether SQLite finds the file whole.
         seconds: of the writing.
         seconds_to_read: of the first look afterwards, which takes in what was kept aside.
-        without_energy: ended runs without an account of their energy: measured but not yet written
-            when their process was killed.
+        unread: ended runs whose energy was not written yet when their process was killed.
+        unread_of_living: the same of processes that nobody killed.
     """
 
     begun: int
@@ -54,10 +55,12 @@ class Outcome:
     missing: int
     wrong: int
     lost: int
+    aborted: int
     intact: bool
     seconds: float
     seconds_to_read: float
-    without_energy: int
+    unread: int
+    unread_of_living: int
 
 
 def storm(folder: Path, processes: int, count: int, killed: int, seed: int = 1) -> Outcome:
@@ -77,18 +80,19 @@ def storm(folder: Path, processes: int, count: int, killed: int, seed: int = 1) 
         writer.stdin.write(b"\n")
         writer.stdin.close()
     chance = random.Random(seed)
-    for n in chance.sample(range(processes), killed):
-        after = chance.randrange(1, count)
-        while logs[n].read_bytes().count(b"ended") < after:
-            time.sleep(0.002)
-        writers[n].send_signal(signal.SIGKILL)
-    for writer in writers:
-        writer.wait()
+    doomed = {n: chance.randrange(1, count // 2) for n in chance.sample(range(processes), killed)}
+    while doomed:
+        for n, after in list(doomed.items()):
+            if logs[n].read_bytes().count(b"ended") >= after:
+                writers[n].send_signal(signal.SIGKILL)
+                del doomed[n]
+        time.sleep(0.001)
+    codes = [writer.wait() for writer in writers]
     seconds = time.monotonic() - began
-    return _judged(path, logs, seconds)
+    return _judged(path, logs, seconds, codes)
 
 
-def _judged(path: Path, logs: list[Path], seconds: float) -> Outcome:
+def _judged(path: Path, logs: list[Path], seconds: float, codes: list[int]) -> Outcome:
     told = {str(n): Counter(log.read_text().splitlines()) for n, log in enumerate(logs)}
     began = time.monotonic()
     runs = ledger.open(path).study("load")
@@ -103,6 +107,8 @@ def _judged(path: Path, logs: list[Path], seconds: float) -> Outcome:
         # A row of the moment before the kill has no line in the log yet, and at most one a process.
         expected = (r.fold, r.seed) in begun or r.status in ("lost", "ok")
         wrong += not (whole and expected and (r.scores or r.status == "lost"))
+    unread = [r for r in runs if "gone before" in r.energy_basis or not r.energy_basis]
+    unread = [r for r in unread if (r.fold, r.seed) in ended]
     missing = len(begun - rows.keys()) + len(ended - good)
     with sqlite3.connect(path) as connection:
         intact = connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -114,8 +120,10 @@ def _judged(path: Path, logs: list[Path], seconds: float) -> Outcome:
         missing,
         wrong,
         sum(r.status == "lost" for r in runs),
+        sum(code not in (0, -signal.SIGKILL) for code in codes),
         intact,
         seconds,
         seconds_to_read,
-        sum(not r.energy_basis for r in runs if (r.fold, r.seed) in ended),
+        len(unread),
+        sum(codes[int(r.fold)] == 0 for r in unread),
     )

@@ -22,9 +22,8 @@ def recovered(run: Run) -> Run | None:
         found = keys.measured(load(run.trace))
     except (PicojouleError, OSError):
         return None
-    older = found["duration_s"] < run.duration_s
-    if older or (math.isnan(found["energy_j"]) and not math.isnan(run.energy_j)):
-        return None
+    if math.isnan(found["energy_j"]) or found["duration_s"] < run.duration_s:
+        return None  # cut off before it had anything, or older than the last heartbeat
     found["devices"] = tuple(found["devices"])
     found["energy_basis"] = f"{found['energy_basis']}; recovered from the trace of a killed run"
     return replace(run, **found)

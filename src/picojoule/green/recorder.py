@@ -63,6 +63,7 @@ class Recorder:
         self._thread: threading.Thread | None = None
         self._stopping = False
         self._hurry = False
+        self._idle = False
         self._pause_s = 0.0
         self._git: tuple[float, tuple[str, bool | None]] | None = None
         self._said = ""
@@ -158,21 +159,25 @@ class Recorder:
 
     def _changed(self, recording: Recording) -> None:
         self._dirty[recording.row["uid"]] = recording
-        self._aside({"kind": "run", **recording.row})
-        self._spooled[recording] = recording.row["revision"]
+        self._aside_run(recording)
         self._start()
 
-    def _aside(self, line: dict[str, Any]) -> None:
+    def _aside_run(self, recording: Recording) -> None:
+        if self._aside({"kind": "run", **recording.row}):
+            self._spooled[recording] = recording.row["revision"]
+
+    def _aside(self, line: dict[str, Any]) -> bool:
         try:
             self._spool.append(line)
+            return True
         except OSError as error:
             self.trouble = f"rows cannot be kept aside: {error}"
+            return False
 
     def _aside_all(self) -> None:
         for recording in self._dirty.values():
             if self._spooled.get(recording) != recording.row["revision"]:
-                self._aside({"kind": "run", **recording.row})
-                self._spooled[recording] = recording.row["revision"]
+                self._aside_run(recording)
 
     def _start(self) -> None:
         if self._thread is None:
@@ -182,7 +187,8 @@ class Recorder:
             except RuntimeError:  # the interpreter ends: stop() does what is left
                 return
             self._thread = thread
-        self._wake.notify_all()
+        if self._idle:  # else it looks again by itself, and would only take the GIL from the user
+            self._wake.notify_all()
 
     def _pending(self) -> bool:
         return bool(self._dirty or self._closing or self._measuring or self._settings)
@@ -195,7 +201,9 @@ class Recorder:
                 if self._stopping:
                     return
                 if not self._pending():
+                    self._idle = True
                     self._wake.wait(self._idle_s())
+                    self._idle = False
                 elif not self._hurry:
                     self._wake.wait_for(lambda: self._stopping or self._hurry, self._pause_s)
                 if self._stopping:
@@ -319,9 +327,9 @@ class Recorder:
         if why == self._said:
             return
         self._said = why
-        where = self._spool.path
-        kept = f"they wait in {where}" if where else "they are lost if it stays so"
-        print(f"picojoule: runs are not in the ledger: {why}; {kept}", file=sys.stderr)
+        kept = all(r in self._spooled for r in self._dirty.values())
+        words = f"they wait in {self._spool.path}" if kept else "they are lost if it stays so"
+        print(f"picojoule: runs are not in the ledger: {why}; {words}", file=sys.stderr)
 
 
 _SETTING = ("study", "key", "value", "when")

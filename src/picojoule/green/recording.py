@@ -33,6 +33,7 @@ _innermost: contextvars.ContextVar[Recording | None] = contextvars.ContextVar(
     "picojoule_recording", default=None
 )
 
+_UNREAD = "unknown: its process was gone before the reading that closes it was written"
 #: Words in names of scores that are better when smaller.
 _SMALLER = frozenset(
     (
@@ -190,6 +191,7 @@ class Recording:
                 "error": words,
                 "duration_s": time.monotonic() - self.began,
                 "heartbeat_wall_s": time.time(),
+                "energy_basis": self.row.get("energy_basis", _UNREAD),
             },
         )
 

@@ -40,9 +40,11 @@ class Spool:
         self._name = folder_of(ledger).name
         self._folders = [folder_of(ledger)]
         self.also(also)
+        self._at = 0  # which of the folders is in use
         self._file = -1
         self._torn = False
         self._lines = 0
+        self._left: list[Path] = []  # files in folders that filled up
         self.path: Path | None = None
 
     def also(self, folders: Sequence[Path]) -> None:
@@ -52,59 +54,78 @@ class Spool:
                 self._folders.append(place)
 
     def append(self, line: dict[str, Any]) -> None:
-        """Write one line.
+        """Write one line; where a disk is full, in the next folder.
 
         Raises:
             OSError: it cannot be written anywhere.
         """
+        data = (json.dumps(line, separators=(",", ":")) + "\n").encode()
+        trouble: OSError | None = None
+        while True:
+            try:
+                self._put(data)
+                return
+            except OSError as error:
+                trouble = trouble or error
+            if self._at + 1 >= len(self._folders):
+                raise trouble
+            self._leave()
+            self._at += 1
+
+    def _put(self, data: bytes) -> None:
         if self._file >= 0 and not os.fstat(self._file).st_nlink:
             os.close(self._file)  # another machine took it in, thinking us dead
             self._file = -1
         if self._file < 0:
-            self._create()
-        data = (json.dumps(line, separators=(",", ":")) + "\n").encode()
+            self._create(self._folders[self._at])
         if self._torn:
             data = b"\n" + data
         written = os.write(self._file, data)
-        self._torn = written < len(data)
-        if self._torn:
+        if written < len(data):
+            self._torn = True
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        self._torn = False
         self._lines += 1
 
-    def _create(self) -> None:
-        trouble: OSError | None = None
-        for folder in self._folders:
-            path = folder / (process.here().label + _SUFFIX)
-            for _ in range(5):  # others remove the folder when they are the last to leave it
-                try:
-                    folder.mkdir(parents=True, exist_ok=True)
-                    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-                    self._file = os.open(path, flags, 0o666)
-                    self.path = path
-                    return
-                except FileNotFoundError as error:
-                    trouble = trouble or error
-                except OSError as error:
-                    trouble = trouble or error
-                    break
-        assert trouble is not None
-        raise trouble
+    def _create(self, folder: Path) -> None:
+        path = folder / (process.here().label + _SUFFIX)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        for last in (False, False, False, True):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._file = os.open(path, flags, 0o666)
+                self.path = path
+                return
+            except FileNotFoundError:  # others remove the folder when they are the last to leave
+                if last:
+                    raise
+
+    def _leave(self) -> None:
+        """Close the file; it stays if there is something in it."""
+        if self._file < 0 or self.path is None:
+            return
+        os.close(self._file)
+        if self._lines:
+            self._left.append(self.path)
+        else:
+            _remove(self.path)
+        self._file, self._lines, self._torn = -1, 0, False
 
     def clear(self) -> None:
         """The ledger has all of it."""
-        if self._file >= 0 and self._lines:
+        for path in self._left:
+            _remove(path)
+        self._left.clear()
+        if self._file >= 0 and (self._lines or self._torn):
             os.ftruncate(self._file, 0)
-            self._lines = 0
-            self._torn = False
+            self._lines, self._torn = 0, False
+        if self._at:
+            self._leave()
+            self._at = 0
 
     def close(self) -> None:
         """Remove the file, unless something in it is still needed."""
-        if self._file < 0:
-            return
-        os.close(self._file)
-        self._file = -1
-        if self.path is not None and not self._lines:
-            _remove(self.path)
+        self._leave()
 
     def forget(self) -> None:
         """In a forked child: the file is its parent's."""

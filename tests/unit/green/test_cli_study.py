@@ -146,7 +146,8 @@ def test_run_puts_programs_into_a_study(book: ledger.Ledger, tmp_path: Path) -> 
         ("tune", "failed", "exit status 4"),
     ]
     assert all(r.config == {"lr": 0.1} and r.seed == "7" for r in found.where(role="ablation"))
-    assert all(r.duration_s > 0 and r.energy_basis and not r.trace for r in found)
+    told_of = [(r.duration_s > 0, bool(r.energy_basis), r.trace) for r in found]
+    assert told_of == [(True, True, "")] * 7
     assert "less the runs inside it (1)" in found[4].energy_basis
 
 

@@ -158,6 +158,21 @@ def test_the_default_lies_in_the_project(tmp_path: Path, monkeypatch: pytest.Mon
     assert database.resolve(None) == tmp_path / "own.db"
 
 
+def test_on_a_network_no_log_is_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_networked", lambda path: True)
+    book = ledger.open(tmp_path / "l.db")
+    book.add(run())
+    with sqlite3.connect(book.path) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    connection.close()
+    monkeypatch.undo()
+    book.add(run("b"))
+    with sqlite3.connect(book.path) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
+    assert len(book.study("s")) == 2
+
+
 # -- Schemas ---------------------------------------------------------------------------------------
 
 

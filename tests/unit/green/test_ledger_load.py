@@ -13,4 +13,5 @@ def test_every_run_is_accounted_for(tmp_path: Path) -> None:
     assert found.missing == 0 and found.wrong == 0
     assert found.begun <= found.rows <= found.begun + 3
     assert found.ended <= found.rows - found.lost + 3
+    assert found.unread_of_living == 0 and found.aborted == 0
     assert found.begun >= 5 * 25 and found.lost <= 3

@@ -429,6 +429,7 @@ def test_a_disk_that_is_full_altogether(tmp_path: Path) -> None:
     done = python(_FULL, "0", cwd=tmp_path)
     assert done.stdout == "done\n"
     assert "runs are not in the ledger" in done.stderr and "Traceback" not in done.stderr
+    assert "they are lost if it stays so" in done.stderr
 
 
 def test_what_goes_wrong_inside_the_recorder_stays_there(

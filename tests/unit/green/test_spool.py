@@ -110,3 +110,30 @@ def test_where_there_is_no_room_beside_the_ledger_another_folder_is_taken(
     assert [r.uid for r in good.study("s")] == ["a"]
     mine.clear()
     mine.close()
+
+
+def test_where_the_disk_fills_up_the_rest_goes_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = ledger.open(tmp_path / "l.db")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    mine = spool.Spool(book.path, [elsewhere])
+    mine.append(line("a", 1))
+    first, write = mine.path, os.write
+
+    def full(file: int, data: bytes) -> int:
+        if str(Path(f"/proc/self/fd/{file}").readlink()) == str(first):
+            return write(file, data[:9])  # what still fits
+        return write(file, data)
+
+    monkeypatch.setattr(os, "write", full)
+    mine.append(line("b", 1))
+    assert mine.path is not None and mine.path.is_relative_to(elsewhere)
+    assert first is not None and first.exists()
+    assert [r.uid for r in book.study("s")] == ["a"]
+    book.take_in(mine.path)
+    assert {r.uid for r in book.study("s")} == {"a", "b"}
+    mine.clear()
+    mine.close()
+    assert not first.exists() and not mine.path.exists()
