@@ -196,7 +196,10 @@ void Solver::set_free(const std::vector<double>& x) {
     std::size_t i = 0;
     hyper_.edge_scale = std::exp(std::clamp(x[i++], -23.0, 14.0));
     hyper_.process = process0_ * std::exp(std::clamp(x[i++], -23.0, 14.0));
-    const double s = std::exp(std::clamp(x[i++], -4.0, 4.0));
+    // That all rates are alike is not what a few of them say.
+    const double few = std::min(1.0, 0.1 * (static_cast<double>(k_) - 1.0));
+    const double told = std::clamp(x[i++], -4.0, 4.0);
+    const double s = std::exp(told < 0.0 ? few * told : told);
     hyper_.prior_scale = std::max(1.0, s);
     hyper_.contrast = kContrast * std::clamp(s, 0.05, 4.0);
     if (eq_.concurrent()) {
@@ -225,7 +228,6 @@ void Solver::fit_by_evidence() {
         double log_ev = evidence(normal(noise), prior());
         // What was told is believed within reason; a prior's own spread likewise.
         if (eq_.has_std()) log_ev -= 0.5 * x[0] * x[0] / (0.5 * 0.5);
-        // That all rates are alike is not what a few of them say.
         const double scale_std = x[2] < 0.0 ? 0.35 : 1.0;
         log_ev -= 0.5 * x[2] * x[2] / (scale_std * scale_std);
         if (eq_.concurrent()) log_ev -= 0.5 * x[3] * x[3] / (1.5 * 1.5);

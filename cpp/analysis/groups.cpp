@@ -12,6 +12,8 @@ constexpr double kLeft = 0.5;
 constexpr double kWell = 0.03;
 // Two (groups of) classes are one where their energies are known only together: correlated so,
 constexpr double kTogether = -0.5;
+// (or, of classes that the readings determine in part, so)
+constexpr double kInseparable = -0.9;
 // and the sum's doubt is so much less than that of the larger part.
 constexpr double kBetter = 0.5;
 
@@ -25,6 +27,7 @@ void find_groups(const std::vector<double>& energy, const Matrix& cov,
     struct Part {
         std::vector<std::uint32_t> of;
         double var;
+        bool partly;
     };
     std::vector<Part> parts;
     for (std::uint32_t j = 0; j < n; ++j) {
@@ -32,9 +35,10 @@ void find_groups(const std::vector<double>& energy, const Matrix& cov,
         // What did not run, or where nothing looked, has no energy, and no rate that was measured.
         const bool ran = prior_std[j] > 0.0;
         const bool known = ran && energy[j] > 0.0 && std <= kWell * energy[j];
-        if (told[j] == 0 && (known || (ran && std <= kLeft * prior_std[j]))) continue;
-        out.identified[j] = 0;
-        if (std > 0.0) parts.push_back({{j}, std * std});
+        if (told[j] == 0 && known) continue;
+        const bool partly = told[j] == 0 && ran && std <= kLeft * prior_std[j];
+        if (!partly) out.identified[j] = 0;
+        if (std > 0.0) parts.push_back({{j}, std * std, partly});
     }
     // Greedy: what is most anti-correlated is joined first.
     std::vector<std::vector<double>> between(parts.size(), std::vector<double>(parts.size()));
@@ -51,7 +55,8 @@ void find_groups(const std::vector<double>& energy, const Matrix& cov,
                 const double c = between[a][b] / std::sqrt(parts[a].var * parts[b].var);
                 const double sum = parts[a].var + parts[b].var + 2.0 * between[a][b];
                 const double larger = std::max(parts[a].var, parts[b].var);
-                if (c < most && sum < kBetter * kBetter * larger) {
+                const bool partly = parts[a].partly || parts[b].partly;
+                if (c < most && (!partly || c < kInseparable) && sum < kBetter * kBetter * larger) {
                     most = c;
                     x = b;
                     y = a;
@@ -74,6 +79,7 @@ void find_groups(const std::vector<double>& energy, const Matrix& cov,
     for (Part& part : parts) {
         if (part.of.size() < 2) continue;
         std::sort(part.of.begin(), part.of.end());
+        for (const auto j : part.of) out.identified[j] = 0;
         out.groups.push_back(std::move(part.of));
     }
     std::sort(out.groups.begin(), out.groups.end());

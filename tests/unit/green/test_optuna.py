@@ -1,6 +1,7 @@
 """The callback in real searches, with scripted joules."""
 
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -123,9 +124,19 @@ def test_unknown_energy_never_stops(optuna):
 
 
 def test_with_an_open_profile(optuna):
+    class Busy:
+        joules = 0.0
+
+        @property
+        def each(self):
+            until = time.process_time() + 0.05  # some ticks of the meter in each trial
+            while time.process_time() < until:
+                pass
+            return 0.0
+
     with pj.profile(sources="cpu_estimate") as prof:
         stop = StopWhenNotWorth("1e-12/kWh", profile=prof, least_trials=2)
-        searched(optuna, Meter(), stop, trials=12)
+        searched(optuna, Busy(), stop, trials=12)
     assert stop.gain > 0
 
 
