@@ -33,11 +33,26 @@ CASES: dict[str, Case] = {
     ),
     "S2": Case("identical", "gh100_instant", what="identical layers"),
     "S3": Case("decode", "gh100_instant", what="LLM decode, kernels of 5 to 50 us"),
-    "S4": Case("alternate", "gh100_instant", what="two kernels that take turns"),
+    "S4": Case(
+        "alternate",
+        "gh100_instant",
+        parameters={"spread": 0.02},
+        what="two kernels that take turns, 10 ms together",
+    ),
     "S5": Case("drift", "gh100_instant", what="warming up, clocks and cap that move"),
     "S6": Case("streams", "gh100_instant", what="two streams at once"),
     "S7": Case("aliasing", "gh100_instant", what="steps in a ratio to the sensor's period"),
-    "S8": Case("faults", "gh100_instant", what="missed ticks, stalls, a reset, a clock step"),
+    "S8": Case(
+        "faults",
+        "gh100_instant",
+        parameters={"clock_steps": 0, "clock_ppm": 0.0},
+        what="missed ticks, stalls, a reset",
+    ),
+    "S8 clock": Case(
+        "faults",
+        "gh100_instant",
+        what="the same, with clocks of readings and spans 20 ppm apart, and a step of 0.1 ms",
+    ),
     "S9": Case("wrong_sensor", "gh100_instant", what="the reader is wrong about the sensor"),
     "S10": Case("wrong_prior", "gh100_instant", what="priors wrong by a factor of two"),
 }

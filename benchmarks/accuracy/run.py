@@ -191,7 +191,7 @@ def main() -> None:
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         figures = {
             "bars": pool.submit(bars, min(seeds, 40)).result(),
-            "alternation": alternation(pool, min(seeds, 60)),
+            "alternation": alternation(pool, min(seeds, 20)),
             "grid": grid(pool, seeds, long_seeds, min(seeds, 20), args.only),
         }
     if args.quick:
