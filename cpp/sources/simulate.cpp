@@ -103,6 +103,12 @@ Discovery refused(std::string_view what) {
 namespace simulate {
 
 Discovery discover(const Environment& environment) {
+    if (environment.argument.empty()) {
+        Discovery none;
+        none.findings.push_back({Finding::State::absent, "simulate", "no sensor was named",
+                                 "sources=[\"simulate:nvml_energy,workload=steps\"]"});
+        return none;
+    }
     const auto fields = fields_of(environment.argument);
     const auto text = [&](std::string_view name) {
         const auto at = fields.find(name);

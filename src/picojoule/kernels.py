@@ -141,8 +141,8 @@ def short_name(name: str) -> str:
 class KernelTable(Sequence[Kernel]):
     """Kernels, most energy first (most time where energy is not known).
 
-    An Arrow table by the PyCapsule interface: ``polars.from_arrow(prof.kernels)``,
-    ``pyarrow.table(prof.kernels)``.
+    An Arrow table by the PyCapsule interface: ``pyarrow.table(prof.kernels)``, and so
+    on; ``to_pandas()`` and ``to_polars()`` make frames.
     """
 
     #: One row a run, in time order; empty where runs were not kept one by one. Fields ``begin_ns``,
@@ -309,7 +309,7 @@ class KernelTable(Sequence[Kernel]):
             import polars
         except ImportError:
             raise MissingExtraError("polars", "polars", "to_polars()") from None
-        return polars.from_arrow(self)
+        return polars.DataFrame(self.columns())
 
 
 def _weight(kernel: Kernel) -> tuple[float, float]:

@@ -26,7 +26,7 @@ SOURCES = [
     "simulate:nvml_energy,workload=steps,step_s=0.3",
     "simulate:nvml_energy,workload=square,period_s=0.73,jitter_s=0.0005",
     "simulate:nvml_energy,workload=constant,watts=123,seed=3,latency_s=0.0002",
-    "simulate:rapl,workload=square,domain=cpu:0/package,period_s=0.21",
+    "simulate:rapl,workload=constant,domain=cpu:0/package",
     "simulate:mi300_energy,workload=constant,watts=400",
     "simulate:ga10x_ad10x_instant,workload=constant,noise_w=0.01",
     "simulate:ga10x_ad10x_instant,workload=steps,step_s=0.5",

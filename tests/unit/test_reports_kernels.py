@@ -41,7 +41,7 @@ def block_of(profile, **more):
 # ---- the table elsewhere ----
 
 
-@pytest.mark.parametrize("library", ["pandas"])
+@pytest.mark.parametrize("library", ["pandas", "polars"])
 def test_the_table_as_a_data_frame(library):
     pytest.importorskip(library)
     kernels = profile_of(traced()).kernels
