@@ -83,7 +83,7 @@ def film(felt: NDArray[np.float64], width: float, zoom: float) -> NDArray[np.flo
     return out
 
 
-class CnnLstm(nn.Module):
+class CnnLstm(nn.Module):  # type: ignore[misc, unused-ignore]
     """Two convolutions look at each frame, an LSTM at their order."""
 
     def __init__(self, hidden: int) -> None:
@@ -126,7 +126,7 @@ def train(clips: Clips, held_out: str, config: dict[str, float], seed: int) -> C
             told = model(torch.from_numpy(clips.images[part]))
             loss = (1 - ccc(told, torch.from_numpy(clips.feelings[part]))).mean()
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()  # type: ignore[no-untyped-call, unused-ignore]
             optimizer.step()
     return model
 
