@@ -60,6 +60,7 @@ class Solver {
     void look_for_drift();
     void set_outliers_aside();
     void credit_deviations(std::vector<double>& e, Matrix& cov) const;
+    void add_clock_error(Matrix& v) const;
     [[nodiscard]] std::vector<std::uint8_t> rest_on_priors(const Matrix& v) const;
     [[nodiscard]] Attributed account();
 
@@ -394,6 +395,41 @@ void Solver::credit_deviations(std::vector<double>& e, Matrix& cov) const {
     }
 }
 
+// Edges on one clock err together, which the noise of single readings does not know: what such an
+// error does to the rates (the response of the estimate to it) is added to their covariance.
+void Solver::add_clock_error(Matrix& v) const {
+    const ClockError& clock = eq_.clock_error();
+    if (n_ == 0 || !(clock.offset2_ns2 > 0.0)) return;
+    const std::size_t w = width();
+    const Tridiagonal noise(shape_, {hyper_.edge_scale, hyper_.process});
+    std::vector<double> shift(n_), seen(w), drift(w - p_), response(w);
+    for (const bool grows : {false, true}) {
+        for (std::size_t k = 0; k < n_; ++k) {
+            shift[k] = 1e-9 * (eq_.end_rate(k, x_) - eq_.begin_rate(k, x_));
+            if (grows) shift[k] *= eq_.middle_s(k) * 1e9 - clock.at_ns;
+        }
+        const std::vector<double> pull = noise.solve(shift);
+        std::fill(seen.begin(), seen.end(), 0.0);
+        for (std::size_t k = 0; k < n_; ++k) {
+            for (const Entry& e : rows_.row(k)) seen[e.col] += e.s * pull[k];
+            std::fill(drift.begin(), drift.end(), 0.0);
+            drift_.add(k, drift.data());
+            for (std::size_t m = 0; m < drift.size(); ++m) seen[p_ + m] += drift[m] * pull[k];
+        }
+        for (std::size_t i = 0; i < w; ++i) {
+            if (free_[i] == 0) seen[i] = 0.0;
+        }
+        for (std::size_t i = 0; i < w; ++i) {
+            response[i] = 0.0;
+            for (std::size_t j = 0; j < w; ++j) response[i] += v(i, j) * seen[j];
+        }
+        const double variance = grows ? clock.slope2 : clock.offset2_ns2;
+        for (std::size_t i = 0; i < w; ++i) {
+            for (std::size_t j = 0; j < w; ++j) v(i, j) += variance * response[i] * response[j];
+        }
+    }
+}
+
 // Which rates are known because of what was told of them, whatever the readings say: those whose
 // doubt grows with that of the priors.
 std::vector<std::uint8_t> Solver::rest_on_priors(const Matrix& v) const {
@@ -446,7 +482,8 @@ Attributed Solver::account() {
         own[k_] -= base[j];
     }
     map(k_, k_) = own[k_];
-    const Matrix v = inverse(factor_);
+    Matrix v = inverse(factor_);
+    add_clock_error(v);
     Matrix mv(p_, w);
     for (std::size_t j = 0; j < p_; ++j) {
         for (std::size_t i = 0; i < w; ++i) {

@@ -43,23 +43,23 @@ Line fit(const std::vector<double>& m, const std::vector<double>& t, const std::
 
 }  // namespace
 
-void settle_on_clock(std::vector<double>& begin, std::vector<double>& end,
-                     std::vector<double>& begin_std, std::vector<double>& end_std,
-                     std::span<const std::uint8_t> shared) {
+ClockError settle_on_clock(std::vector<double>& begin, std::vector<double>& end,
+                           std::vector<double>& begin_std, std::vector<double>& end_std,
+                           std::span<const std::uint8_t> shared) {
     const std::size_t n = end.size();
-    if (n < 16) return;
+    if (n < 16) return {};
     std::vector<double> steps, w(n), m(n);
     for (std::size_t k = 0; k < n; ++k) {
-        if (!(end_std[k] > 0.0)) return;
+        if (!(end_std[k] > 0.0)) return {};
         w[k] = 1.0 / (end_std[k] * end_std[k]);
         if (k > 0) steps.push_back(end[k] - end[k - 1]);
     }
     const double period = median(steps);
-    if (!(period > 0.0)) return;
+    if (!(period > 0.0)) return {};
     // Tick numbers by counting from one to the next, never by dividing a long time by a period.
     for (std::size_t k = 1; k < n; ++k) {
         const double turns = std::round(steps[k - 1] / period);
-        if (turns < 1.0 || std::abs(steps[k - 1] - turns * period) > 0.2 * period) return;
+        if (turns < 1.0 || std::abs(steps[k - 1] - turns * period) > 0.2 * period) return {};
         m[k] = m[k - 1] + turns;
     }
     const Line line = fit(m, end, w);
@@ -76,10 +76,10 @@ void settle_on_clock(std::vector<double>& begin, std::vector<double>& end,
     const double doubt = std::sqrt(2.0 / count);
     // More regular than their claimed error: they were put on a clock already, and the claim is how
     // far true edges are from there.
-    if (!(scatter > 1.0 - 4.0 * doubt)) return;
+    if (!(scatter > 1.0 - 4.0 * doubt)) return {};
     neighbours /= count * scatter;
     // A clock that wanders, or steps, leaves neighbours on one side of the line.
-    if (std::abs(neighbours) > 4.0 / std::sqrt(count)) return;
+    if (std::abs(neighbours) > 4.0 / std::sqrt(count)) return {};
     // Variance of the ticks' own jitter, in units of the claim: what the scatter leaves room for.
     const double own = std::max(0.0, scatter - 1.0) + doubt;
     const double keep = own / (1.0 + own);
@@ -117,6 +117,8 @@ void settle_on_clock(std::vector<double>& begin, std::vector<double>& end,
             }
         }
     }
+    return {scatter / line.sum_w,
+            line.spread > 0.0 ? scatter / line.spread / (period * period) : 0.0, line.at0};
 }
 
 }  // namespace picojoule

@@ -61,7 +61,9 @@ void Equations::settle_edges(const AttributeInput& input) {
         if (k > 0 && input.shared[k - 1] != 0) begin_std[k] = end_std[k - 1];
         has_std_ |= input.edge_std_ns[k] > 0.0;
     }
-    if (input.settle_edges) settle_on_clock(begin, end, begin_std, end_std, input.shared);
+    if (input.settle_edges) {
+        clock_error_ = settle_on_clock(begin, end, begin_std, end_std, input.shared);
+    }
     struct Point {
         double t, std;
         std::size_t k;  // 2 k: begin of window k, 2 k + 1: its end, 2 n and 2 n + 1: the total's

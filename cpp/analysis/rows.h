@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "analysis/attribute.h"
+#include "analysis/regular.h"
 
 namespace picojoule {
 
@@ -70,6 +71,8 @@ class Equations {
     [[nodiscard]] double end_rate(std::size_t k, std::span<const double> x) const;
     [[nodiscard]] double begin_std_ns(std::size_t k) const { return std_[first_[k]]; }
     [[nodiscard]] double end_std_ns(std::size_t k) const { return std_[last_[k]]; }
+    // Of edges that were put on a regular clock.
+    [[nodiscard]] const ClockError& clock_error() const { return clock_error_; }
     [[nodiscard]] bool concurrent() const { return overlap_.concurrent; }
     [[nodiscard]] bool has_std() const { return has_std_; }
     [[nodiscard]] double length_s(std::size_t k) const {
@@ -94,6 +97,7 @@ class Equations {
     bool baseline_{};
     bool has_std_{};
     double lag_s_{};
+    ClockError clock_error_;
     std::vector<double> edges_, std_;        // distinct instants, ns after the first
     std::vector<std::size_t> first_, last_;  // (n,) indices into edges_
     std::size_t from_{}, to_{};              // of the accounted interval
