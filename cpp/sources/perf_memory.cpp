@@ -141,12 +141,17 @@ Channel channel(const Environment& environment, std::string domain, bool writes)
 std::vector<Event> events_of(const Environment& environment) {
     const std::string root = environment.sysfs_root + "/bus/event_source/devices";
     const std::vector<std::string> pmus = sysfs::names(root);
+    const auto folder_of = [&](const std::string& pmu) {
+        std::string folder = root;
+        folder.append("/").append(pmu);
+        return folder;
+    };
     std::vector<Event> events;
     for (const Names& names : kIntel) {
         for (const std::string& pmu : pmus) {
             if (!pmu.starts_with("uncore_imc")) continue;
             for (const bool writes : {false, true}) {
-                auto e = described(root + "/" + pmu, pmu, writes ? names.writes : names.reads);
+                auto e = described(folder_of(pmu), pmu, writes ? names.writes : names.reads);
                 if (!e) continue;
                 e->writes = writes;
                 events.push_back(std::move(*e));
@@ -155,7 +160,7 @@ std::vector<Event> events_of(const Environment& environment) {
         if (!events.empty()) return events;
     }
     for (const std::string& pmu : pmus) {
-        if (pmu.starts_with("amd_umc")) add_amd(root + "/" + pmu, pmu, events);
+        if (pmu.starts_with("amd_umc")) add_amd(folder_of(pmu), pmu, events);
     }
     return events;
 }

@@ -36,6 +36,7 @@ std::map<std::string, std::string, std::less<>> fields_of(std::string_view text)
 std::optional<double> number_of(std::string_view text) {
     double value{};
     const char* end = text.data() + text.size();
+    // Ends where `end` says. NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage)
     const auto result = std::from_chars(text.data(), end, value);
     if (text.empty() || result.ec != std::errc() || result.ptr != end) return std::nullopt;
     return std::isfinite(value) ? std::optional(value) : std::nullopt;
