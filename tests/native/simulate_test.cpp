@@ -173,7 +173,7 @@ TEST_CASE("simulate: the meter reads, and says that it is simulated") {
 
 TEST_CASE("simulate: what is not complete is refused, with a remedy") {
     for (const char* wrong :
-         {"", "shape=round;levels=1:1", "shape=integral", "shape=integral;levels=1:0",
+         {"shape=round;levels=1:1", "shape=integral", "shape=integral;levels=1:0",
           "shape=integral;levels=1", "shape=integral;levels=x:5", "shape=boxcar;levels=1:1",
           "shape=lag;levels=1:1", "shape=integral;period_ns=nan;levels=1:1",
           "shape=integral;quantum=0;levels=1:1", "shape=integral;missed=1;levels=1:1",
@@ -184,4 +184,6 @@ TEST_CASE("simulate: what is not complete is refused, with a remedy") {
         REQUIRE(count(found, Finding::State::refused) == 1);
         CHECK_FALSE(found.findings[0].remedy.empty());
     }
+    // Nobody asked for one: nothing is wrong.
+    CHECK(count(discover(""), Finding::State::absent) == 1);
 }
