@@ -182,7 +182,7 @@ def _estimate(
     provenance = channel.provenance
     if channel.quantity == "power" and provenance == "measured":
         provenance = "modelled"  # watts are measured; that they hold between readings is a model
-    if not resolved and provenance == "measured":
+    if (solved or not resolved) and provenance == "measured":
         provenance = "modelled"
     if not resolved and solved:
         basis += "; shorter than the meter can see: a rate solved from readings and region times"
