@@ -13,6 +13,7 @@
 #include <span>
 #include <vector>
 
+#include "analysis/clock_path.h"
 #include "analysis/dense.h"
 #include "analysis/overlap.h"
 
@@ -41,7 +42,9 @@ struct AttributeInput {
     double gain_std{0.05};
     bool baseline{true};
     bool settle_edges{true};  // where they are on a regular clock
-    unsigned threads{0};      // 0: as many as the machine has, 8 at most
+    // From the readings' clock to the spans'; null: they are one.
+    const ClockPath* clock{nullptr};
+    unsigned threads{0};  // 0: as many as the machine has, 8 at most
 };
 
 // What the solver chose, by evidence, for what it was not told.
@@ -55,6 +58,11 @@ struct Hyper {
     double drift{};           // root mean square of the relative drift
     std::size_t drift_terms{};
     std::size_t outliers{};  // readings set aside
+    // What was found of the clock of the readings against that of the spans: how many terms (0:
+    // they agree), how far it is off in the middle, and how fast that grows on average.
+    std::size_t clock_terms{};
+    double clock_offset_ns{};
+    double clock_rate_ppm{};
     // NaN where the noise was fitted to residuals instead.
     double log_evidence{std::numeric_limits<double>::quiet_NaN()};
 };

@@ -64,6 +64,27 @@ void Equations::settle_edges(const AttributeInput& input) {
     if (input.settle_edges) {
         clock_error_ = settle_on_clock(begin, end, begin_std, end_std, input.shared);
     }
+    double total_begin = 0.0, total_end = 0.0;
+    if (input.total) {
+        total_begin = static_cast<double>(input.total->begin_ns - origin);
+        total_end = static_cast<double>(input.total->end_ns - origin);
+    }
+    if (input.clock != nullptr) {
+        const auto move = [&](double& t) { t += input.clock->at(1e-9 * t); };
+        for (std::size_t k = 0; k < n; ++k) {
+            const bool one = k > 0 && input.shared[k - 1] != 0;
+            if (one) {
+                begin[k] = end[k - 1];
+            } else {
+                move(begin[k]);
+            }
+            move(end[k]);
+            end[k] = std::max(end[k], begin[k] + 1.0);
+        }
+        move(total_begin);
+        move(total_end);
+        total_end = std::max(total_end, total_begin + 1.0);
+    }
     struct Point {
         double t, std;
         std::size_t k;  // 2 k: begin of window k, 2 k + 1: its end, 2 n and 2 n + 1: the total's
@@ -74,8 +95,8 @@ void Equations::settle_edges(const AttributeInput& input) {
         points.push_back({end[k], end_std[k], 2 * k + 1});
     }
     if (input.total) {
-        points.push_back({static_cast<double>(input.total->begin_ns - origin), 0.0, 2 * n});
-        points.push_back({static_cast<double>(input.total->end_ns - origin), 0.0, 2 * n + 1});
+        points.push_back({total_begin, 0.0, 2 * n});
+        points.push_back({total_end, 0.0, 2 * n + 1});
     }
     std::stable_sort(points.begin(), points.end(),
                      [](const Point& a, const Point& b) { return a.t < b.t; });

@@ -78,6 +78,8 @@ class Equations {
     [[nodiscard]] double length_s(std::size_t k) const {
         return (edges_[last_[k]] - edges_[first_[k]]) * 1e-9;
     }
+    [[nodiscard]] double begin_s(std::size_t k) const { return 1e-9 * edges_[first_[k]]; }
+    [[nodiscard]] double end_s(std::size_t k) const { return 1e-9 * edges_[last_[k]]; }
     [[nodiscard]] double middle_s(std::size_t k) const {
         return 0.5e-9 * (edges_[last_[k]] + edges_[first_[k]]);
     }
