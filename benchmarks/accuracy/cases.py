@@ -45,13 +45,7 @@ CASES: dict[str, Case] = {
     "S8": Case(
         "faults",
         "gh100_instant",
-        parameters={"clock_steps": 0, "clock_ppm": 0.0},
-        what="missed ticks, stalls, a reset",
-    ),
-    "S8 clock": Case(
-        "faults",
-        "gh100_instant",
-        what="the same, with clocks of readings and spans 20 ppm apart, and a step of 0.1 ms",
+        what="missed ticks, stalls, a reset, clocks 20 ppm apart and a step of 0.1 ms",
     ),
     "S9": Case("wrong_sensor", "gh100_instant", what="the reader is wrong about the sensor"),
     "S10": Case("wrong_prior", "gh100_instant", what="priors wrong by a factor of two"),

@@ -82,7 +82,7 @@ def curves(grid: list[dict]) -> str:
         )
         keys.append((left, method, color))
     cases = [
-        c for c in dict.fromkeys(r["case"] for r in grid) if c not in ("S8 clock", "S9", "S10")
+        c for c in dict.fromkeys(r["case"] for r in grid) if c not in ("S9", "S10")
     ]
     for i, case in enumerate(cases):
         color = _COLORS[i % len(_COLORS)]

@@ -21,7 +21,7 @@ Attributed solved(const AttributeInput& input) {
     moved.clock = &*path;
     Solver on_path(moved);
     on_path.fit();
-    return on_path.account();
+    return explains_more(on_path, solver) ? on_path.account() : solver.account();
 }
 
 }  // namespace

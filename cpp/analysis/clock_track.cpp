@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -19,10 +20,12 @@ constexpr std::size_t kBlock = 16;   // readings, which place a clock to some te
 constexpr std::size_t kMostBlocks = 256;
 constexpr double kGain = 3.0;        // log evidence, to look closer
 constexpr double kNoiseShare = 0.2;  // of unexplained noise in all, likewise
+constexpr double kLess = 0.5;        // of it is left where clocks have not parted yet
 constexpr double kReachNs = 3e5;     // how far the clock may step between blocks
 constexpr double kStepNs = 2e4;
-constexpr double kMostPpm = 100.0;  // of two quartz clocks
-constexpr double kFar2 = 16.0;      // square of a residual that counts no further
+constexpr double kMostPpm = 100.0;         // of two quartz clocks
+constexpr std::size_t kMostClasses = 100;  // what is smaller is one class, as long as it tracks
+constexpr double kFar2 = 16.0;             // square of a residual that counts no further
 
 // The readings and spans that lie before a time.
 struct Stretch {
@@ -33,7 +36,8 @@ struct Stretch {
     AttributeInput input;
 };
 
-void cut(const AttributeInput& in, std::int64_t until_ns, Stretch& out) {
+// `in_order`: spans are, by their begin.
+void cut(const AttributeInput& in, std::int64_t until_ns, bool in_order, Stretch& out) {
     out = {};
     const std::size_t n = in.value.size();
     for (std::size_t k = 0; k < n; ++k) {
@@ -47,14 +51,23 @@ void cut(const AttributeInput& in, std::int64_t until_ns, Stretch& out) {
         out.shared.push_back(next ? in.shared[k] : 0);
         if (!in.shifted.empty()) out.shifted.push_back(in.shifted[k]);
     }
-    const auto margin = static_cast<std::int64_t>(10.0 * kReachNs);
-    for (std::size_t i = 0; i < in.spans.cls.size(); ++i) {
-        if (in.spans.begin_ns[i] > until_ns + margin) continue;
-        out.from.push_back(in.spans.begin_ns[i]);
-        out.to.push_back(in.spans.end_ns[i]);
-        out.cls.push_back(in.spans.cls[i]);
-    }
+    const std::int64_t last_ns = until_ns + static_cast<std::int64_t>(10.0 * kReachNs);
+    const Spans& all = in.spans;
     out.input = in;
+    if (in_order) {
+        const auto it = std::upper_bound(all.begin_ns.begin(), all.begin_ns.end(), last_ns);
+        const auto count = static_cast<std::size_t>(it - all.begin_ns.begin());
+        out.input.spans = {all.begin_ns.first(count), all.end_ns.first(count),
+                           all.cls.first(count)};
+    } else {
+        for (std::size_t i = 0; i < all.cls.size(); ++i) {
+            if (all.begin_ns[i] > last_ns) continue;
+            out.from.push_back(all.begin_ns[i]);
+            out.to.push_back(all.end_ns[i]);
+            out.cls.push_back(all.cls[i]);
+        }
+        out.input.spans = {out.from, out.to, out.cls};
+    }
     out.input.begin_ns = out.begin_ns;
     out.input.end_ns = out.end_ns;
     out.input.value = out.value;
@@ -62,7 +75,6 @@ void cut(const AttributeInput& in, std::int64_t until_ns, Stretch& out) {
     out.input.value_std = out.value_std;
     out.input.shared = out.shared;
     out.input.shifted = out.shifted;
-    out.input.spans = {out.from, out.to, out.cls};
     out.input.total.reset();
 }
 
@@ -88,8 +100,7 @@ double unexplained(const Solver& fitted) {
     return process / (process + all);
 }
 
-bool asks(const Solver& fitted, double span_s) {
-    if (unexplained(fitted) > kNoiseShare) return true;
+double gain_of_a_clock(const Solver& fitted, double span_s) {
     ClockPath test;
     test.middle_s = test.half_s = 0.5 * span_s;
     test.terms = {{ClockTerm::Kind::offset, 0.0, kClockStdNs},
@@ -97,7 +108,40 @@ bool asks(const Solver& fitted, double span_s) {
     for (const double part : {0.2, 0.4, 0.6, 0.8}) {
         test.terms.push_back({ClockTerm::Kind::step, part * span_s, kClockStdNs});
     }
-    return fitted.clock_gain(test) > kGain;
+    return fitted.clock_gain(test);
+}
+
+// The input with its smallest classes in one. `cls` holds what the result points to.
+AttributeInput with_few_classes(const AttributeInput& in, std::vector<std::int32_t>& cls,
+                                std::vector<double>& prior_rate, std::vector<double>& prior_cv) {
+    AttributeInput out = in;
+    if (in.n_classes <= kMostClasses) return out;
+    std::vector<double> spent(in.n_classes, 0.0);
+    for (std::size_t i = 0; i < in.spans.cls.size(); ++i) {
+        spent[static_cast<std::size_t>(in.spans.cls[i])] +=
+            static_cast<double>(in.spans.end_ns[i] - in.spans.begin_ns[i]);
+    }
+    std::vector<std::size_t> order(in.n_classes);
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return spent[a] > spent[b]; });
+    std::vector<std::int32_t> becomes(in.n_classes, kMostClasses - 1);
+    prior_rate.assign(kMostClasses, std::numeric_limits<double>::quiet_NaN());
+    prior_cv.assign(kMostClasses, 1.0);
+    for (std::size_t r = 0; r + 1 < kMostClasses; ++r) {
+        becomes[order[r]] = static_cast<std::int32_t>(r);
+        prior_rate[r] = in.prior_rate[order[r]];
+        prior_cv[r] = in.prior_cv[order[r]];
+    }
+    cls.resize(in.spans.cls.size());
+    for (std::size_t i = 0; i < cls.size(); ++i) {
+        cls[i] = becomes[static_cast<std::size_t>(in.spans.cls[i])];
+    }
+    out.n_classes = kMostClasses;
+    out.prior_rate = prior_rate;
+    out.prior_cv = prior_cv;
+    out.spans.cls = cls;
+    return out;
 }
 
 class Tracker {
@@ -109,6 +153,7 @@ class Tracker {
             end_.push_back(1e9 * settled.end_s(k));
             span_s_ = std::max(span_s_, 1e-9 * end_.back());
         }
+        in_order_ = std::is_sorted(in.spans.begin_ns.begin(), in.spans.begin_ns.end());
         const std::size_t count = std::clamp<std::size_t>(n / kBlock, 1, kMostBlocks);
         block_s_ = span_s_ / static_cast<double>(count);
         members_.resize(count);
@@ -118,11 +163,14 @@ class Tracker {
         }
     }
 
-    std::optional<ClockPath> run(const Solver& fitted);
+    // `noise`: J^2 a second beyond what was told of, at most, for the clock to be looked for; what
+    // is not better at the begin, where clocks have not parted yet, is no matter of clocks.
+    std::optional<ClockPath> run(double noise);
 
   private:
-    // Fits rates and path together, on the stretch before until_s.
-    void refine(double until_s, int rounds);
+    // Fits rates and path together, on the stretch.
+    void refine(int rounds);
+    void stretch_to(double until_s);
     void begin();
     [[nodiscard]] double cost(const PowerCurve& curve, std::size_t k, double ns) const;
     [[nodiscard]] ClockBlock place(const PowerCurve& curve, std::size_t b, double expected_ns,
@@ -134,6 +182,9 @@ class Tracker {
     const AttributeInput& in_;
     std::vector<double> begin_, end_;  // settled, ns after the first begin
     double span_s_{}, block_s_{};
+    bool in_order_{};
+    std::int64_t until_ns_{};
+    Stretch part_;
     std::vector<std::vector<std::size_t>> members_;  // readings of each block
 
     ClockPath path_;
@@ -145,10 +196,13 @@ class Tracker {
     double fit_{};                // misfit of the last refine, per reading
 };
 
-void Tracker::refine(double until_s, int rounds) {
-    Stretch part;
-    const auto until = in_.begin_ns.front() + static_cast<std::int64_t>(1e9 * until_s) + 1;
-    cut(in_, until, part);
+void Tracker::stretch_to(double until_s) {
+    until_ns_ = in_.begin_ns.front() + static_cast<std::int64_t>(1e9 * until_s) + 1;
+    cut(in_, until_ns_, in_order_, part_);
+}
+
+void Tracker::refine(int rounds) {
+    Stretch& part = part_;
     for (int round = 0; round < rounds; ++round) {
         part.input.clock = &path_;
         Solver solver(part.input);
@@ -166,7 +220,7 @@ void Tracker::refine(double until_s, int rounds) {
         const std::vector<double> factors = solver.drift_factors();
         factor_.assign(in_.value.size(), 1.0);
         for (std::size_t k = 0, i = 0; k < in_.value.size(); ++k) {
-            if (in_.end_ns[k] <= until) factor_[k] = factors[i++];
+            if (in_.end_ns[k] <= until_ns_) factor_[k] = factors[i++];
         }
         std::vector<double> r = solver.residuals();
         double sum = 0.0;
@@ -186,6 +240,7 @@ void Tracker::begin() {
     flat.middle_s = flat.half_s = 0.5 * part_s;
     flat.terms = {{ClockTerm::Kind::offset, 0.0, kClockStdNs},
                   {ClockTerm::Kind::rate, 0.0, kClockStdNs}};
+    stretch_to(part_s);
     const double step_ppm = std::max(10.0, 100.0 / part_s);  // 0.1 ms over the stretch
     double best = std::numeric_limits<double>::infinity();
     ClockPath found = flat;
@@ -195,7 +250,7 @@ void Tracker::begin() {
             path_ = flat;
             const double rate = sign * ppm * 1e3;  // ns a second
             path_.ns = {rate * flat.middle_s, rate * flat.half_s};
-            refine(part_s, 2);
+            refine(2);
             if (fit_ < best) {
                 best = fit_;
                 found = path_;
@@ -203,7 +258,7 @@ void Tracker::begin() {
         }
     }
     path_ = found;
-    refine(part_s, 2);
+    refine(2);
 }
 
 double Tracker::cost(const PowerCurve& curve, std::size_t k, double ns) const {
@@ -253,7 +308,7 @@ ClockBlock Tracker::place(const PowerCurve& curve, std::size_t b, double expecte
 }
 
 void Tracker::follow(double until_s) {
-    const PowerCurve curve(in_.spans, rates_, sharing_, in_.baseline, in_.begin_ns.front());
+    const PowerCurve curve(part_.input.spans, rates_, sharing_, in_.baseline, in_.begin_ns.front());
     std::vector<ClockBlock> blocks;
     double off = 0.0, off_var = 1e9;  // of the clock from the path, (30 us)^2
     for (std::size_t b = 0; b < members_.size(); ++b) {
@@ -309,26 +364,20 @@ void Tracker::place_steps(const PowerCurve& curve) {
     }
 }
 
-std::optional<ClockPath> Tracker::run(const Solver& fitted) {
+std::optional<ClockPath> Tracker::run(double noise) {
     begin();
+    if (process_ > noise) return std::nullopt;
     double until_s = path_.half_s * 2.0;
     while (until_s < span_s_) {
         until_s = std::min(span_s_, 2.0 * until_s);
+        stretch_to(until_s);
         follow(until_s);
-        refine(until_s, 2);
+        refine(2);
     }
     for (int round = 0; round < 2; ++round) {
         follow(span_s_);
-        refine(span_s_, 2);
+        refine(2);
     }
-    AttributeInput moved = in_;
-    moved.clock = &path_;
-    Solver on_path(moved);
-    on_path.fit();
-    const Tridiagonal noise = on_path.noise();
-    const double gain = misfit(fitted.residuals(), noise) - misfit(on_path.residuals(), noise);
-    const double price = 4.0 * static_cast<double>(path_.size()) + 6.0;
-    if (!(gain > price)) return std::nullopt;
     return path_;
 }
 
@@ -340,8 +389,22 @@ std::optional<ClockPath> track_clock(const AttributeInput& input, const Solver& 
         return std::nullopt;
     }
     const double span_s = fitted.equations().end_s(n - 1);
-    if (!(span_s > 0.0) || !asks(fitted, span_s)) return std::nullopt;
-    return Tracker(input, fitted.equations()).run(fitted);
+    if (!(span_s > 0.0)) return std::nullopt;
+    double noise = std::numeric_limits<double>::infinity();
+    if (!(gain_of_a_clock(fitted, span_s) > kGain)) {
+        if (!(unexplained(fitted) > kNoiseShare)) return std::nullopt;
+        noise = kLess * fitted.hyper().process;
+    }
+    std::vector<std::int32_t> cls;
+    std::vector<double> prior_rate, prior_cv;
+    const AttributeInput few = with_few_classes(input, cls, prior_rate, prior_cv);
+    return Tracker(few, fitted.equations()).run(noise);
+}
+
+bool explains_more(const Solver& on_path, const Solver& fitted) {
+    const Tridiagonal noise = on_path.noise();
+    const double gain = misfit(fitted.residuals(), noise) - misfit(on_path.residuals(), noise);
+    return gain > 4.0 * static_cast<double>(on_path.clock_ns().size()) + 6.0;
 }
 
 }  // namespace picojoule

@@ -16,8 +16,10 @@
 namespace picojoule {
 
 // The path from the readings' clock to the spans'; nothing where the two agree as far as the
-// residuals of `fitted` can tell, or where the path explains no more than no path.
-// REQUIRES: fitted.fit(), of that input.
+// residuals of `fitted` can tell. REQUIRES: fitted.fit(), of that input.
 std::optional<ClockPath> track_clock(const AttributeInput& input, const Solver& fitted);
+
+// Whether the fit on a path pays for the path's terms. REQUIRES: both fitted, of the same readings.
+bool explains_more(const Solver& on_path, const Solver& fitted);
 
 }  // namespace picojoule

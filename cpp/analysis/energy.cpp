@@ -71,7 +71,8 @@ EnergyCurve::EnergyCurve(Timeline line) : line_(std::move(line)) {
             return s * s;
         };
         noise2[k] = edge2(k) + 4.0 * edge2(k - 1) + edge2(k - 2) +
-                    6.0 * quantum_std2(line_.quantum_j / dt_s);
+                    6.0 * quantum_std2(line_.quantum_j / dt_s) +
+                    2.0 * line_.gauge_w * line_.gauge_w;
         agree_w_[k] = 2.0 * std::sqrt(noise2[k]);
         known.push_back(noise2[k]);
     }

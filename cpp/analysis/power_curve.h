@@ -20,8 +20,8 @@ class PowerCurve {
     [[nodiscard]] double joules(double t_ns) const;
 
   private:
-    double before_w_{};
-    std::vector<double> t_ns_, joules_, w_;  // w_[i] from t_ns_[i] on
+    double before_w_{}, after_w_{};
+    std::vector<double> t_ns_, joules_;  // at each change of power
 };
 
 }  // namespace picojoule

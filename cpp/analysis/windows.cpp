@@ -5,14 +5,6 @@
 #include <limits>
 
 namespace picojoule {
-namespace {
-
-// Noise of a power gauge's readings: 0.26 to 0.63 W were found on five boards (fits to the data of
-// Yang, Adamek, Armour, SC'24, Zenodo 10.5281/zenodo.13313030).
-constexpr double kGaugeNoiseW = 0.5;
-
-}  // namespace
-
 Windows windows_of(const Channel& channel, const Timeline& line, double span_ns) {
     Windows out;
     const bool gauge = channel.quantity == Quantity::power && channel.window_ns > 0;
@@ -25,7 +17,7 @@ Windows windows_of(const Channel& channel, const Timeline& line, double span_ns)
         if (gauge) {  // what a gauge says is of its own window, whatever the time between readings
             const double window = static_cast<double>(channel.window_ns);
             joules *= window / dt;
-            noise = 1e-9 * window * kGaugeNoiseW;
+            noise = 1e-9 * window * line.gauge_w;
             from = line.time_ns[k] - window;
         }
         const auto begin = static_cast<std::int64_t>(std::llround(from));
