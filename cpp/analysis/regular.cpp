@@ -80,9 +80,13 @@ ClockError settle_on_clock(std::vector<double>& begin, std::vector<double>& end,
     neighbours /= count * scatter;
     // A clock that wanders, or steps, leaves neighbours on one side of the line.
     if (std::abs(neighbours) > 4.0 / std::sqrt(count)) return {};
-    // Variance of the ticks' own jitter, in units of the claim: what the scatter leaves room for.
-    const double own = std::max(0.0, scatter - 1.0) + doubt;
-    const double keep = own / (1.0 + own);
+    // Variance of the ticks' own jitter, in units of the claim. Where the scatter does not show that
+    // there is any, edges are put on the line: the rest of their error would pass for differences
+    // between windows that there are not.
+    const double shown = scatter - 1.0 > 3.0 * doubt ? scatter - 1.0 : 0.0;
+    const double keep = shown / (1.0 + shown);
+    const double own = std::max(0.0, scatter - 1.0) + doubt;  // what the scatter leaves room for
+    const double room = own / (1.0 + own);
     const double length = [&] {
         std::vector<double> lengths(n);
         for (std::size_t k = 0; k < n; ++k) lengths[k] = end[k] - begin[k];
@@ -92,7 +96,7 @@ ClockError settle_on_clock(std::vector<double>& begin, std::vector<double>& end,
     for (std::size_t k = 0; k < n; ++k) {
         const double on_clock = line.at(m[k]);
         const double moved = on_clock + keep * (end[k] - on_clock);
-        const double var = keep * claim_scale * end_std[k] * end_std[k] + line.variance(m[k]);
+        const double var = room * claim_scale * end_std[k] * end_std[k] + line.variance(m[k]);
         // The begin belongs to the tick before, or is one window before this end.
         const bool follows = k > 0 && shared[k - 1] != 0;
         const double old_end = end[k];
