@@ -86,7 +86,7 @@ class Blurrer {
         });
         row_.clear();
         running_.clear();
-        const bool blurred = std_ns > 0.0;
+        const bool blurred = std_ns >= kLeastStdNs;  // less than that moves no time worth a word
         double now = from;
         const auto advance = [&](double next) {
             if (next <= now) return;

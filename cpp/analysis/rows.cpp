@@ -8,7 +8,11 @@
 namespace picojoule {
 namespace {
 
-constexpr double kLagSteps = 8.0;  // a lag is resolved by
+// A lag is resolved by so many steps; inside one it is taken as even what ran where.
+constexpr double kLagSteps = 64.0;
+constexpr double kMostSteps = 4096.0;  // between two edges
+// So many lags before the first reading what ran then still counts.
+constexpr double kLagsBefore = 10.0;
 
 // Adds up entries of one row by column.
 class RowBuilder {
@@ -102,15 +106,22 @@ void Equations::settle_edges(const AttributeInput& input) {
                      [](const Point& a, const Point& b) { return a.t < b.t; });
     first_.assign(n, 0);
     last_.assign(n, 0);
+    std::size_t before = 0;
+    if (lag_s_ > 0.0 && !points.empty()) {
+        edges_.push_back(points.front().t - 1e9 * kLagsBefore * lag_s_);
+        std_.push_back(0.0);
+    }
     for (const Point& p : points) {
-        if (lag_s_ > 0.0 && !edges_.empty()) {  // what is still in the sensor, step by step
+        if (lag_s_ > 0.0) {  // what is still in the sensor, step by step
             const double gap = p.t - edges_.back();
-            const double pieces = std::min(256.0, std::ceil(gap * 1e-9 * kLagSteps / lag_s_));
+            const double pieces =
+                std::min(kMostSteps, std::ceil(gap * 1e-9 * kLagSteps / lag_s_));
             const double from = edges_.back();
             for (double i = 1.0; i < pieces; ++i) {
                 edges_.push_back(from + gap * i / pieces);
                 std_.push_back(0.0);
             }
+            if (before == 0) before = edges_.size();
         }
         if (edges_.empty() || p.t > edges_.back()) {
             edges_.push_back(p.t);
@@ -126,7 +137,7 @@ void Equations::settle_edges(const AttributeInput& input) {
         }
     }
     if (!input.total) {
-        from_ = 0;
+        from_ = before;
         to_ = edges_.size() - 1;
     }
 }

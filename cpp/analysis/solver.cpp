@@ -15,6 +15,8 @@ constexpr double kSmall = 3e7;
 // this share of all, it is the model that is wrong and not the readings.
 constexpr double kFar = 6.0;
 constexpr double kMostOutliers = 0.03;
+// What ran before the first span and reading may differ from the mean by so much of it.
+constexpr double kUnknownLoad = 0.5;
 constexpr std::size_t kFewReadings = 20;
 // So many readings a rate are more than enough to find the size of the noise, from these runs of
 // them.
@@ -31,6 +33,7 @@ unsigned Solver::threads() const {
 // Which errors of the clock are fitted: those around a path that was found, or those that all edges
 // have together which were put on the sensor's clock.
 void Solver::shape_clock() {
+    if (in_.lag_s > 0.0) return;  // what lags does not follow the rates at an edge
     const ClockError& error = eq_.clock_error();
     if (in_.clock != nullptr) {
         clock_ = *in_.clock;
@@ -73,6 +76,11 @@ void Solver::shape_noise() {
     for (std::size_t k = 0; k < n_; ++k) {
         shape_.value2[k] = in_.value_std[k] * in_.value_std[k] + aside2_[k];
         shape_.length_s[k] = eq_.length_s(k);
+        if (in_.lag_s > 0.0) {  // of what ran before anything is known of, something is left
+            const double left = std::exp(-(eq_.begin_s(k) - known_from_s_) / in_.lag_s);
+            const double joules = kUnknownLoad * mean_rate_ * left * eq_.length_s(k);
+            shape_.value2[k] += joules * joules;
+        }
         const double begin = eq_.begin_rate(k, x_), end = eq_.end_rate(k, x_);
         if (!in_.shifted.empty() &&
             in_.shifted[k] != 0) {  // what comes in at one edge goes out at the other
@@ -376,7 +384,15 @@ void Solver::fit() {
     process0_ = std::max(1e-24, 1e-6 * mean_rate_ * mean_rate_ * typical);
     hyper_.process = process0_;
     aside2_.assign(n_, 0.0);
-    if (n_ > 0) shape_clock();
+    if (n_ > 0) {
+        shape_clock();
+        const auto first = std::min_element(in_.spans.begin_ns.begin(), in_.spans.begin_ns.end());
+        known_from_s_ = eq_.begin_s(0);
+        if (first != in_.spans.begin_ns.end()) {
+            const double at = 1e-9 * static_cast<double>(*first - in_.begin_ns.front());
+            known_from_s_ = std::min(known_from_s_, at);
+        }
+    }
     x_.assign(width(), 0.0);
     std::fill_n(x_.begin(), p_, mean_rate_);
     if (!in_.baseline) x_[k_] = 0.0;

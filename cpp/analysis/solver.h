@@ -86,7 +86,8 @@ class Solver {
     std::vector<double> aside2_;  // further variance of readings that no noise explains
     Hyper hyper_;
     double mean_rate_{};
-    double process0_{};  // a scale for `process`
+    double process0_{};      // a scale for `process`
+    double known_from_s_{};  // before that nothing is known of what ran
     std::vector<double> x_;
     std::vector<std::uint8_t> free_;
     Matrix factor_;  // of the posterior precision

@@ -427,3 +427,25 @@ GOOD = {
 def test_bad_input_is_named(change, message):
     with pytest.raises(ValueError, match=message):
         pj.attribute(**{**GOOD, **change})
+
+
+@pytest.mark.parametrize("sensor", ["kepler_k40", "kepler_k80", "maxwell_gm"])
+def test_sensors_that_lag_far_longer_than_a_kernel_runs(sensor):
+    hits = []
+    for seed in range(4):
+        sim = pj.simulate.run("layered", sensor, duration_s=60.0, seed=seed, edges=20e-6)
+        found = pj.attribute(**sim.arguments())
+        assert found.noise["outliers"] <= 2  # the first readings hold what ran before anything did
+        hits.extend(covered(found, sim.truth.energy))
+    assert np.mean(hits) >= 0.85  # 40 classes
+
+
+def test_edges_off_by_less_than_a_kernel_launch_move_no_energy():
+    sim = pj.simulate.run("layered", "gh100_instant", duration_s=30.0, seed=1, edges=20e-6)
+    given = sim.arguments()
+    solved = []
+    for std_ns in (1e-3, 1.0, 50.0):
+        given["edge_std_ns"] = std_ns
+        solved.append(pj.attribute(**given).energy)
+    np.testing.assert_allclose(solved[1], solved[0], rtol=1e-3)
+    np.testing.assert_allclose(solved[2], solved[0], rtol=2e-2)
