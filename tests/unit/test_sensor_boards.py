@@ -44,8 +44,15 @@ def test_its_average_is_one_of_a_second(rtx3090):
     assert found.window_s == pytest.approx(1.075, abs=0.030)
 
 
-def test_the_contrast_of_two_50_ms_phases_through_a_100_ms_window(rtx3090, sensor_of_3090):
+def test_the_contrast_of_two_50_ms_phases_through_a_100_ms_window(rtx3090):
     """The load's period, 99.6 ms, and the window hide nearly all: shares vary by 0.6 %."""
+    # Gain and offset of the load's range: idle before and after it is on another line (0.5 %).
+    loaded = (rtx3090.poll_ns > 0.9 * S) & (rtx3090.poll_ns < 9.9 * S)
+    sensor_of_3090 = pj.identify_sensor(
+        rtx3090.poll_ns[loaded], rtx3090.said_w["instant"][loaded], power_ns=rtx3090.true_ns,
+        power_w=rtx3090.true_w, device="NVIDIA GeForce RTX 3090",
+    )  # fmt: skip
+    assert sensor_of_3090.noise_w < 0.4
     begin, end, cls = phases(rtx3090, 300.0)
     ticks = pj.find_ticks(
         rtx3090.poll_ns, rtx3090.said_w["instant"], period_s=sensor_of_3090.period_s
@@ -60,8 +67,10 @@ def test_the_contrast_of_two_50_ms_phases_through_a_100_ms_window(rtx3090, senso
     high = cls[np.searchsorted(begin, rtx3090.true_ns, "right") - 1] == 1
     truth = [rtx3090.true_w[inside & ~high].mean(), rtx3090.true_w[inside & high].mean()]
     assert 158 < truth[0] < 160 and 447 < truth[1] < 450
-    np.testing.assert_allclose(found.rate, truth, rtol=0.01)
-    assert found.rate[1] / found.rate[0] == pytest.approx(truth[1] / truth[0], rel=0.015)
+    np.testing.assert_allclose(found.rate, truth, rtol=0.005)
+    assert found.rate[1] / found.rate[0] == pytest.approx(truth[1] / truth[0], rel=0.005)
+    # That is better than what the edges of these ticks, polled every 7 ms, let us promise.
+    assert 0.005 < found.rate_std[0] / found.rate[0] < 0.01
     # Each value as if it were the power at its tick: what it is worth without all this.
     at_tick = np.searchsorted(begin, ticks.time_ns[some], "right") - 1
     naive = [ticks.value[some][cls[at_tick] == c].mean() for c in (0, 1)]
