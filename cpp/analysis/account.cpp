@@ -126,9 +126,12 @@ Attributed Solver::account() {
         for (const double r : residuals()) out.residual += r;
     }
     if (known) {
-        // Readings of a gauge and the total may come from sensors whose gains differ.
-        const double gain2 = contiguous ? 0.0 : in_.gain_std * in_.gain_std;
-        reconcile(e, cov, out.total, gain2);
+        // Readings of a gauge and the total may come from sensors whose gains differ; a total in
+        // doubt is one that was made of these same readings.
+        const double total_std = in_.total ? in_.total->std : 0.0;
+        const bool one = contiguous || total_std > 0.0;
+        const double gain2 = one ? 0.0 : in_.gain_std * in_.gain_std;
+        reconcile(e, cov, out.total, gain2, total_std * total_std);
     }
     eq_.times(out.time_s, out.idle_s);
     const Prior before = prior();

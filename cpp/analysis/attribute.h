@@ -16,6 +16,7 @@
 #include "analysis/clock_path.h"
 #include "analysis/dense.h"
 #include "analysis/overlap.h"
+#include "analysis/regular.h"
 
 namespace picojoule {
 
@@ -37,10 +38,14 @@ struct AttributeInput {
     struct Total {
         std::int64_t begin_ns{}, end_ns{};
         double value{};
+        double std{};  // 0: to be met exactly
     };
     std::optional<Total> total;
     double gain_std{0.05};
     bool baseline{true};
+    // Of all edges together, where they were put on the sensor's clock by who gives them; times
+    // from the first begin.
+    ClockError clock_error;
     bool settle_edges{true};  // where they are on a regular clock
     // From the readings' clock to the spans'; null: they are one.
     const ClockPath* clock{nullptr};

@@ -217,7 +217,6 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
     }
     const Attributed found = solve_profile(c, curve, whole, span_ns, std::move(activity));
 
-    const double relative = whole.joules > 0.0 ? whole.std_j / whole.joules : 0.0;
     std::vector<int> group_of(outside + 1, -1);
     for (std::size_t g = 0; g < found.groups.size(); ++g) {
         double joules = 0.0, var = 0.0;
@@ -227,7 +226,7 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
             for (const auto q : found.groups[g]) var += found.cov(k, q);
         }
         out.group_j.push_back(joules);
-        out.group_std_j.push_back(std::hypot(std::sqrt(std::max(0.0, var)), relative * joules));
+        out.group_std_j.push_back(std::sqrt(std::max(0.0, var)));
     }
     double busy_var = 0.0;
     for (std::size_t i = 0; i < n; ++i) {
@@ -235,7 +234,7 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
         const auto k = static_cast<std::size_t>(solved_as[cell.kernel_class]);
         const double share = found.time_s[k] > 0.0 ? out.inside_s[i] / found.time_s[k] : 0.0;
         out.joules[i] = found.energy[k] * share;
-        out.std_j[i] = std::hypot(found.energy_std[k] * share, relative * out.joules[i]);
+        out.std_j[i] = found.energy_std[k] * share;
         out.group[i] = group_of[k];
         const bool of_rest = has_rest && k == own_class;
         out.identified[i] = of_rest ? 0 : found.identified[k];
@@ -247,8 +246,8 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
         for (std::size_t q = 0; q < outside; ++q) busy_var += found.cov(k, q);
     }
     out.idle_j = found.baseline_energy;
-    out.idle_std_j = std::hypot(found.baseline_std, relative * out.idle_j);
-    out.busy_std_j = std::hypot(std::sqrt(std::max(0.0, busy_var)), relative * out.busy_j);
+    out.idle_std_j = found.baseline_std;
+    out.busy_std_j = std::sqrt(std::max(0.0, busy_var));
     out.unattributed_j = whole.joules - out.busy_j - out.idle_j;
     out.residual_j = found.residual;
     out.hyper = found.hyper;

@@ -4,7 +4,7 @@
 
 namespace picojoule {
 
-void reconcile(std::vector<double>& e, Matrix& cov, double total, double gain2) {
+void reconcile(std::vector<double>& e, Matrix& cov, double total, double gain2, double total2) {
     const std::size_t n = e.size();
     std::vector<std::uint8_t> held(n, 0);
     for (int round = 0; round < 20; ++round) {
@@ -21,15 +21,19 @@ void reconcile(std::vector<double>& e, Matrix& cov, double total, double gain2) 
             pull[j] += gain2 * e[j] * live;
             whole += pull[j];
         }
-        const double missing = total - now;
+        double missing = total - now;
         if (!(whole > 0.0) || std::abs(missing) < 1e-12 * std::abs(total)) break;
+        if (round == 0 && total2 > 0.0) {
+            total = now + (total - now) * whole / (whole + total2);
+            missing = total - now;
+        }
         if (round == 0) {  // the doubt that is left once the sum is known
             for (std::size_t j = 0; j < n; ++j) {
                 for (std::size_t c = 0; c < n; ++c) cov(j, c) += gain2 * e[j] * e[c];
             }
             for (std::size_t j = 0; j < n; ++j) {
                 for (std::size_t c = 0; c < n; ++c) {
-                    cov(j, c) -= pull[j] * pull[c] / whole;
+                    cov(j, c) -= pull[j] * pull[c] / (whole + total2);
                 }
             }
         }

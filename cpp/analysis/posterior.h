@@ -70,7 +70,10 @@ struct Prior {
 
 // Moves the parts `e` to the sum `total`, each by its doubt and the doubt it shares (`cov`, which
 // becomes what is left of it once the sum is known). No part falls below 0. `gain2`: variance of
-// the relative gain between what the parts were found from and what the total is from.
-void reconcile(std::vector<double>& e, Matrix& cov, double total, double gain2);
+// the relative gain between what the parts were found from and what the total is from. `total2`:
+// variance of the total itself; of what is missing, only that share is moved which the parts' doubt
+// has in all doubt.
+void reconcile(std::vector<double>& e, Matrix& cov, double total, double gain2,
+               double total2 = 0.0);
 
 }  // namespace picojoule

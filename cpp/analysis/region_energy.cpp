@@ -176,8 +176,6 @@ std::vector<RegionEnergy> region_energies(const Trace& trace, std::size_t channe
     const std::size_t k = activity.n_classes;
     const Attributed found =
         solve_profile(trace.channels[channel], curve, whole, span_ns, std::move(activity));
-    const double relative = whole.joules > 0.0 ? whole.std_j / whole.joules : 0.0;
-
     // Shares of the classes in each path, inner ones included: a path's number is above its
     // parent's.
     std::vector<std::vector<std::pair<std::uint32_t, double>>> in(use.size());
@@ -217,7 +215,7 @@ std::vector<RegionEnergy> region_energies(const Trace& trace, std::size_t channe
         }
         EnergyOf& e = out[p].energy;
         e.joules = joules;
-        e.std_j = std::hypot(std::sqrt(std::max(0.0, variance)), relative * joules);
+        e.std_j = std::sqrt(std::max(0.0, variance));
         out[p].solved = true;
         // A sum may be known where its parts are not.
         out[p].identified = identified || e.std_j < kKnown * joules;

@@ -80,9 +80,9 @@ ClockError settle_on_clock(std::vector<double>& begin, std::vector<double>& end,
     neighbours /= count * scatter;
     // A clock that wanders, or steps, leaves neighbours on one side of the line.
     if (std::abs(neighbours) > 4.0 / std::sqrt(count)) return {};
-    // Variance of the ticks' own jitter, in units of the claim. Where the scatter does not show that
-    // there is any, edges are put on the line: the rest of their error would pass for differences
-    // between windows that there are not.
+    // Variance of the ticks' own jitter, in units of the claim. Where the scatter does not show
+    // that there is any, edges are put on the line: the rest of their error would pass for
+    // differences between windows that there are not.
     const double shown = scatter - 1.0 > 3.0 * doubt ? scatter - 1.0 : 0.0;
     const double keep = shown / (1.0 + shown);
     const double own = std::max(0.0, scatter - 1.0) + doubt;  // what the scatter leaves room for

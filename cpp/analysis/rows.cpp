@@ -65,7 +65,8 @@ void Equations::settle_edges(const AttributeInput& input) {
         if (k > 0 && input.shared[k - 1] != 0) begin_std[k] = end_std[k - 1];
         has_std_ |= input.edge_std_ns[k] > 0.0;
     }
-    if (input.settle_edges) {
+    clock_error_ = input.clock_error;
+    if (input.settle_edges && !(clock_error_.offset2_ns2 > 0.0)) {
         clock_error_ = settle_on_clock(begin, end, begin_std, end_std, input.shared);
     }
     double total_begin = 0.0, total_end = 0.0;
@@ -114,8 +115,7 @@ void Equations::settle_edges(const AttributeInput& input) {
     for (const Point& p : points) {
         if (lag_s_ > 0.0) {  // what is still in the sensor, step by step
             const double gap = p.t - edges_.back();
-            const double pieces =
-                std::min(kMostSteps, std::ceil(gap * 1e-9 * kLagSteps / lag_s_));
+            const double pieces = std::min(kMostSteps, std::ceil(gap * 1e-9 * kLagSteps / lag_s_));
             const double from = edges_.back();
             for (double i = 1.0; i < pieces; ++i) {
                 edges_.push_back(from + gap * i / pieces);

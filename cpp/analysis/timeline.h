@@ -21,7 +21,10 @@ struct Timeline {
     double quantum_j{};               // one count of the register
     double gauge_w{};                 // noise of one reading of power; 0: a counter
     double period_ns{};               // typical distance of ticks; 0: no clock of its own
-    double window_ns{};  // below this a meter cannot see: the period, or the reading interval
+    double
+        clock_std_ns{};  // of all ticks together, where they were put on one clock; 0: they are not
+    double period_std_ns{};  // likewise
+    double window_ns{};      // below this a meter cannot see: the period, or the reading interval
 
     [[nodiscard]] std::size_t size() const noexcept { return time_ns.size(); }
 };

@@ -30,7 +30,13 @@ Windows windows_of(const Channel& channel, const Timeline& line, double span_ns)
         out.edge_std_ns.push_back(std::max(1.0, line.time_std_ns[k]));
         out.value_std.push_back(noise);
     }
-    if (!out.end_ns.empty()) out.shared.push_back(0);
+    if (out.end_ns.empty()) return out;
+    out.shared.push_back(0);
+    if (line.clock_std_ns > 0.0 && line.period_ns > 0.0) {
+        const double slope = line.period_std_ns / line.period_ns;
+        const auto length = static_cast<double>(out.end_ns.back() - out.begin_ns.front());
+        out.clock_error = {line.clock_std_ns * line.clock_std_ns, slope * slope, 0.5 * length};
+    }
     return out;
 }
 
@@ -61,7 +67,10 @@ Attributed solve_profile(const Channel& channel, const EnergyCurve& curve, const
     in.n_classes = activity.n_classes + 1;
     in.prior_rate = activity.prior_rate;
     in.prior_cv = activity.prior_cv;
-    in.total = AttributeInput::Total{0, end_ns, whole.joules};
+    in.clock_error = windows.clock_error;
+    // Of a gap the rates would say what it had, but the whole is without it.
+    const double std_j = whole.uncovered_s > 0.0 ? 0.0 : whole.std_j;
+    in.total = AttributeInput::Total{0, end_ns, whole.joules, std_j};
     in.gain_std = channel.gain_std;
     return attribute(in);
 }

@@ -16,6 +16,7 @@ struct Windows {
     std::vector<std::int64_t> begin_ns, end_ns;
     std::vector<double> value, edge_std_ns, value_std;
     std::vector<std::uint8_t> shared;
+    ClockError clock_error;
 };
 
 Windows windows_of(const Channel& channel, const Timeline& line, double span_ns);
@@ -28,8 +29,10 @@ struct Activity {
     std::vector<double> prior_rate, prior_cv;  // (n_classes,) or empty
 };
 
-// The joules of each class in the profile [0, span_ns), such that all parts add up to `whole`.
-// The classes are those of `activity` and one more: what ran before and after.
+// The joules of each class in the profile [0, span_ns). `whole` is known no better than its ends
+// are, between two ticks each; what it has beyond the parts is left unattributed, as far as its own
+// doubt is larger than theirs. The classes are those of `activity` and one more: what ran before
+// and after.
 Attributed solve_profile(const Channel& channel, const EnergyCurve& curve, const EnergyOf& whole,
                          double span_ns, Activity activity);
 
