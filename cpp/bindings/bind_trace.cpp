@@ -74,7 +74,7 @@ py::array_t<T> array_of(const std::vector<T>& values) {
 struct ChannelAnalysis {
     EnergyOf total;
     Timeline line;
-    std::vector<double> joules, std_j;  // by path
+    std::vector<double> joules, std_j, cpu_unknown;  // by path
     std::vector<std::uint8_t> resolved, solved, identified;
 };
 
@@ -100,6 +100,7 @@ Analysis analyse(const Trace& trace, const KernelPriors& priors) {
             a.resolved.push_back(r.energy.resolved ? 1 : 0);
             a.solved.push_back(r.solved ? 1 : 0);
             a.identified.push_back(r.identified ? 1 : 0);
+            a.cpu_unknown.push_back(r.cpu_unknown);
         }
         if (runs_kernels(trace, c)) {
             out.devices.push_back(device_use(trace, c, curve, out.use, priors));
@@ -133,7 +134,8 @@ py::dict to_python(const Analysis& analysis) {
                 array_of(std::vector<std::uint8_t>(c.line.broken.begin(), c.line.broken.end())),
             "region_joules"_a = array_of(c.joules), "region_std_j"_a = array_of(c.std_j),
             "region_resolved"_a = array_of(c.resolved), "region_solved"_a = array_of(c.solved),
-            "region_identified"_a = array_of(c.identified)));
+            "region_identified"_a = array_of(c.identified),
+            "region_cpu_unknown"_a = array_of(c.cpu_unknown)));
     }
     py::list devices;
     for (const DeviceUse& d : analysis.devices) {

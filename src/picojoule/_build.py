@@ -168,6 +168,7 @@ def _estimate(
     resolved: bool,
     solved: bool = False,
     identified: bool = False,
+    cpu_unknown: float = 0.0,
 ) -> Estimate:
     if math.isnan(joules):
         return UNKNOWN
@@ -190,6 +191,13 @@ def _estimate(
             basis += ", which do not tell it apart from others"
     elif not resolved:
         basis += "; shorter than the meter can see: a share by time of the ticks it lies in"
+    if solved and cpu_unknown >= 1.0:
+        basis += "; by wall time, since how long threads computed is not known"
+    elif solved and cpu_unknown > 0.0:
+        basis += (
+            f"; its threads' CPU time is not known for {max(0.01, cpu_unknown):.0%} of its time "
+            "and taken to be as in the rest"
+        )
     return Estimate(
         joules=joules,
         std_j=std_j,
@@ -232,6 +240,7 @@ def _regions(
                 bool(found["channels"][c.index]["region_resolved"][i]),
                 bool(found["channels"][c.index]["region_solved"][i]),
                 bool(found["channels"][c.index]["region_identified"][i]),
+                float(found["channels"][c.index]["region_cpu_unknown"][i]),
             )
             for domain, c in chosen.items()
         }
