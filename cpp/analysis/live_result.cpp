@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "analysis/live.h"
+#include "analysis/told.h"
 
 namespace picojoule {
 namespace {
@@ -156,8 +157,18 @@ Attributed LiveAttribution::solved(std::optional<double> total) const {
         for (std::size_t j = 0; j < i; ++j) h(i, j) = 0.0;
         for (std::size_t j = i + 1; j < p; ++j) h(j, i) = 0.0;
     }
+    const bool has_priors = std::any_of(settings_.prior_rate.begin(), settings_.prior_rate.end(),
+                                        [](double r) { return !std::isnan(r); });
+    Matrix precision = has_priors ? h : Matrix();
     cholesky(h);
     const Matrix v = inverse(h);
+    std::vector<std::uint8_t> told(n_classes_, 0);  // by priors alone
+    if (has_priors) {
+        Matrix told_before(p, p);
+        before.add_to(told_before);
+        const auto rest = rest_on_priors(std::move(precision), told_before, found.free, v);
+        std::copy_n(rest.begin() + 1, n_classes_, told.begin());
+    }
 
     // Energy of column j: own_j x_j and, for what ran beside others, base_j of the baseline.
     const Sharing share(hyper_.sharing, settings_.baseline);
@@ -239,8 +250,7 @@ Attributed LiveAttribution::solved(std::optional<double> total) const {
     out.unattributed = out.total - out.baseline_energy;
     for (const double j : out.energy) out.unattributed -= j;
     out.hyper.edge_std_ns = sum_edge_ns_ / static_cast<double>(n_) * std::sqrt(hyper_.edge_scale);
-    find_groups(out.energy, out.cov, prior_std, std::vector<std::uint8_t>(prior_std.size(), 0),
-                out);
+    find_groups(out.energy, out.cov, prior_std, told, out);
     return out;
 }
 
