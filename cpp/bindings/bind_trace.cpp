@@ -14,6 +14,7 @@
 #include "analysis/region_energy.h"
 #include "bindings/bind.h"
 #include "model/journal.h"
+#include "model/kernel_sample.h"
 #include "model/trace.h"
 
 namespace py = pybind11;
@@ -245,8 +246,10 @@ void take_kernels(Trace& t, const py::object& kernels, const py::list& kernel_cl
         check(static_cast<std::uint32_t>(r.c), r.d, r.id);
         if (r.b < r.a) throw std::invalid_argument("a kernel ends before it begins");
     }
-    std::stable_sort(t.kernels.begin(), t.kernels.end(),
-                     [](const Record& x, const Record& y) { return x.a < y.a; });
+    const auto by_begin = [](const Record& x, const Record& y) { return x.a < y.a; };
+    if (!std::is_sorted(t.kernels.begin(), t.kernels.end(), by_begin)) {  // takes memory, too
+        std::stable_sort(t.kernels.begin(), t.kernels.end(), by_begin);
+    }
     if (!kernel_cells.is_none()) {
         const auto array = py::array::ensure(kernel_cells, py::array::c_style);
         if (!array || array.itemsize() != sizeof(KernelCell)) {
@@ -389,6 +392,7 @@ void bind_trace(py::module_& m) {
             "prior_w"_a = std::vector<double>{}, "prior_cv"_a = std::vector<double>{},
             "Energies of the whole and of every path, by channel; expected watts of kernel classes "
             "(nan: not known) help where readings say little.");
+    m.attr("KERNEL_SAMPLE_KEY") = KernelSample::kKey;
     m.def(
         "read_journal",
         [](const std::string& path) {

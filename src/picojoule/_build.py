@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from picojoule import _core
 from picojoule.results import (
     UNKNOWN,
     Channel,
@@ -19,7 +20,6 @@ from picojoule.results import (
 )
 
 if TYPE_CHECKING:
-    from picojoule import _core
     from picojoule.flops.energy_prior import Priors
 from picojoule._build_counters import counter_table
 from picojoule._build_kernels import kernel_table
@@ -58,6 +58,18 @@ def build(trace: _core.Trace, expected: Priors | None = None) -> Profile:
             )
     counted = _counted(chosen)
     total = _sum(energy, counted)
+    one_in = trace.overhead.get(_core.KERNEL_SAMPLE_KEY, 1.0)
+    if one_in > 1:
+        known = (
+            f"solved in about one second of every {one_in:.0f}, drawn at random"
+            if len(trace.kernels)
+            else "shares of the mean power"
+        )
+        warnings.append(
+            "more kernels ran than are kept one by one in memory: their sums are exact, their "
+            f"joules are {known}, and there is no timeline of them. With output=... each is kept "
+            "on disk"
+        )
     if not counted:
         warnings.append("no meter worked here: energies are unknown; see picojoule doctor")
     environment = _environment(trace)
