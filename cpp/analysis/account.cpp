@@ -3,8 +3,10 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "analysis/solver.h"
+#include "analysis/told.h"
 
 namespace picojoule {
 namespace {
@@ -41,21 +43,15 @@ std::vector<std::uint8_t> Solver::rest_on_priors(const Matrix& v) const {
         return out;
     }
     const std::size_t w = width();
-    Matrix told(w, w);
+    Matrix told(w, w), h(w, w);
     prior().add_to(told);
-    Matrix h(w, w);
-    constexpr double kWeaker = 3.0;
     for (std::size_t i = 0; i < w; ++i) {
         for (std::size_t j = 0; j <= i; ++j) {
-            double sum = 0.0;
-            for (std::size_t q = 0; q <= j; ++q) sum += factor_(i, q) * factor_(j, q);
-            const bool held = i != j && (free_[i] == 0 || free_[j] == 0);
-            h(i, j) = held ? 0.0 : sum - (1.0 - 1.0 / (kWeaker * kWeaker)) * told(i, j);
+            for (std::size_t q = 0; q <= j; ++q) h(i, j) += factor_(i, q) * factor_(j, q);
         }
     }
-    if (!cholesky(h)) return out;
-    const Matrix wide = inverse(h);
-    for (std::size_t j = 0; j < k_; ++j) out[j] = wide(j, j) > kWeaker * v(j, j) ? 1 : 0;
+    out = picojoule::rest_on_priors(std::move(h), told, free_, v);
+    out.resize(k_);
     return out;
 }
 

@@ -68,7 +68,11 @@ void add_outer(Matrix& sum, const Panels& batch, std::size_t part, std::size_t p
                 for (std::size_t q = i; q < std::min(width, i + kTile); ++q) {
                     const double* from = out + (q - i) * kWide;
                     double* to = sum.row(q) + j;
-                    for (std::size_t c = 0; c < std::min(kWide, q + 1 - j); ++c) to[c] += from[c];
+                    if (q + 1 >= j + kWide) {  // left of the diagonal: a loop that is unrolled
+                        for (std::size_t c = 0; c < kWide; ++c) to[c] += from[c];
+                    } else {
+                        for (std::size_t c = 0; c < q + 1 - j; ++c) to[c] += from[c];
+                    }
                 }
             }
         }

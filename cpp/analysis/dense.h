@@ -18,6 +18,7 @@ class Matrix {
     double operator()(std::size_t r, std::size_t c) const { return data_[r * cols_ + c]; }
     [[nodiscard]] double* row(std::size_t r) { return data_.data() + r * cols_; }
     [[nodiscard]] const double* row(std::size_t r) const { return data_.data() + r * cols_; }
+    void clear() { std::fill(data_.begin(), data_.end(), 0.0); }
     [[nodiscard]] std::size_t cols() const { return cols_; }
     [[nodiscard]] std::size_t rows() const { return cols_ == 0 ? 0 : data_.size() / cols_; }
     [[nodiscard]] const std::vector<double>& data() const { return data_; }

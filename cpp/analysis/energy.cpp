@@ -278,8 +278,9 @@ std::vector<PathUse> path_use(const Trace& trace) {
         const double from = static_cast<double>(previous - trace.begin_ns);
         const double to = static_cast<double>(present - trace.begin_ns);
         if (r.flags != cell_cpu::kUnknown) {
-            p.cpu_known = true;
             p.cpu.push_back({from, to, cell_cpu::ns(r.flags, r.b) / slot});
+        } else {
+            p.cpu_unknown.push_back({from, to, time / slot});
         }
         const double slack = 2'000.0 + 1e-6 * slot;
         if (time > slot + slack) p.concurrent = true;

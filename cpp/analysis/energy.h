@@ -76,7 +76,8 @@ struct PathUse {
     std::vector<Stretch> stretches;
     // CPU time of threads in it as the innermost region, by snapshot: density in seconds a second.
     std::vector<Stretch> cpu;
-    bool cpu_known{};
+    // Where that is not known, with the density of its time.
+    std::vector<Stretch> cpu_unknown;
 };
 
 std::vector<PathUse> path_use(const Trace& trace);

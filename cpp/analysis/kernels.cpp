@@ -6,6 +6,7 @@
 #include <map>
 #include <tuple>
 
+#include "analysis/kernel_sample.h"
 #include "analysis/windows.h"
 
 namespace picojoule {
@@ -174,10 +175,20 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
         solved_as[by_time[i]] = static_cast<std::int32_t>(i);
     const std::size_t outside = own_class + (has_rest ? 1 : 0);
 
+    // All of the profile, or the stretches of it of which all kernels were kept.
+    const unsigned level = sample_level(trace);
+    double longest_ns = 0.0;
+    for (const auto i : out.cells) {
+        longest_ns = std::max(longest_ns, static_cast<double>(trace.kernel_cells[i].most_ns));
+    }
+    std::vector<std::pair<double, double>> known{{0.0, span_ns}};
+    if (level > 0) known = known_stretches(level, span_ns, longest_ns);
+
     Activity activity;
     IdleTime idle;
-    double busy_until = 0.0;
-    double idle_ns = 0.0;
+    double known_ns = 0.0, idle_ns = 0.0, run_ns = 0.0;
+    std::size_t at = 0;
+    double busy_until = known.empty() ? 0.0 : known[0].first;
     const auto run_until = [&](double begin, double end) {
         if (begin > busy_until) {
             idle.add(busy_until, begin);
@@ -185,22 +196,49 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
         }
         busy_until = std::max(busy_until, end);
     };
+    const auto leave_stretch = [&] {
+        run_until(known[at].second, known[at].second);
+        known_ns += known[at].second - known[at].first;
+        if (++at < known.size()) busy_until = known[at].first;
+    };
     for (const Record& r : trace.kernels) {
         if (!on_device(trace, r.id, c)) continue;
-        const double begin = std::clamp(static_cast<double>(r.a - trace.begin_ns), 0.0, span_ns);
-        const double end = std::clamp(static_cast<double>(r.b - trace.begin_ns), 0.0, span_ns);
+        const auto from_ns = static_cast<double>(r.a - trace.begin_ns);
+        while (at < known.size() && from_ns >= known[at].second) leave_stretch();
+        if (at == known.size()) break;
+        const auto [low, high] = known[at];
+        const double begin = std::clamp(from_ns, low, high);
+        const double end = std::clamp(static_cast<double>(r.b - trace.begin_ns), low, high);
         const auto cell = place.find(key_of(r));
         if (end <= begin || cell == place.end()) continue;
         out.inside_s[cell->second] += (end - begin) * 1e-9;
+        run_ns += end - begin;
         run_until(begin, end);
         activity.from.push_back(static_cast<std::int64_t>(begin));
         activity.to.push_back(static_cast<std::int64_t>(end));
         activity.cls.push_back(solved_as[r.d]);
     }
-    run_until(span_ns, span_ns);
+    while (at < known.size()) leave_stretch();
+    const double idle_known_ns = idle_ns;
+    std::vector<double> class_s(outside, 0.0);
+    if (level > 0) {  // of the rest the sums are known, and that it was as full
+        double sum_ns = 0.0;
+        for (std::size_t i = 0; i < n; ++i) {
+            const KernelCell& cell = trace.kernel_cells[out.cells[i]];
+            const auto time_ns = static_cast<double>(cell.time_ns);
+            out.inside_s[i] = time_ns * 1e-9;
+            class_s[static_cast<std::size_t>(solved_as[cell.kernel_class])] += out.inside_s[i];
+            sum_ns += time_ns;
+        }
+        const double at_once = run_ns > 0.0 ? (known_ns - idle_known_ns) / run_ns : 1.0;
+        idle_ns = std::max(0.0, span_ns - sum_ns * at_once);
+    }
     out.idle_s = idle_ns * 1e-9;
     out.busy_s = (span_ns - idle_ns) * 1e-9;
-    out.idle_path_s = idle_by_path(trace, use, idle, idle_ns);
+    out.idle_path_s = idle_by_path(trace, use, idle, idle_known_ns);
+    if (level > 0 && idle_known_ns > 0.0) {
+        for (double& s : out.idle_path_s) s *= idle_ns / idle_known_ns;
+    }
     if (curve.empty() || std::isnan(whole.joules) || span_ns <= 0.0) {
         out.idle_j = out.busy_j = out.idle_std_j = out.busy_std_j = kNaN;
         return out;
@@ -215,7 +253,15 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
             activity.prior_cv[i] = priors.cv[by_time[i]];
         }
     }
-    const Attributed found = solve_profile(c, curve, whole, span_ns, std::move(activity));
+    const Attributed found = level == 0
+                                 ? solve_profile(c, curve, whole, span_ns, std::move(activity))
+                                 : solve_sample(c, curve, whole, span_ns, known,
+                                                std::move(activity), class_s, out.idle_s);
+    if (found.energy.empty() && outside > 0) {  // too few readings in the sample
+        spread_sums(trace, whole, span_ns, out);
+        return out;
+    }
+    if (level > 0) out.spread = "sample";
 
     std::vector<int> group_of(outside + 1, -1);
     for (std::size_t g = 0; g < found.groups.size(); ++g) {

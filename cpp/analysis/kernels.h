@@ -44,7 +44,8 @@ struct DeviceUse {
     double residual_j{};  // what the model left unexplained before it was made to add up
     Hyper hyper;
     // How it was done: "timeline" (kernels kept one by one, solved) or "sums" (only their sums are
-    // known, so each gets the mean power of all busy time).
+    // known, so each gets the mean power of all busy time), or "sample" (solved in stretches drawn
+    // at random, of which all kernels were kept; their sums are of all).
     const char* spread{""};
 };
 

@@ -274,7 +274,7 @@ void LiveAttribution::flush() {
 }
 
 void LiveAttribution::restart() {
-    a_ = Matrix(room_, room_);
+    a_.clear();
     panel_.clear();
     for (auto* v : {&c_, &u_, &row_sum_}) std::fill(v->begin(), v->end(), 0.0);
     yy_ = log_det_ = y_ = d_ = edge_var_ = residual_ = 0.0;

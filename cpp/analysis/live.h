@@ -162,7 +162,7 @@ class LiveAttribution {
     Panels panel_{kPanel, 0};
     std::vector<double> u_;  // the last reading, whitened, with its value, variance and end's part
     double y_{}, d_{}, edge_var_{}, residual_{};
-    static constexpr std::size_t kPanel = 16;
+    static constexpr std::size_t kPanel = 32;
 
     Hyper hyper_;
     double mean_rate_{}, process0_{};

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "analysis/live.h"
+#include "analysis/told.h"
 
 namespace picojoule {
 namespace {
@@ -76,37 +77,74 @@ double LiveAttribution::evidence(double contrast) const {
 // Least of x' h x / 2 - b' x with x >= 0, from where `x` is.
 void LiveAttribution::improve(std::vector<double>& x, int sweeps) const {
     const std::size_t p = width();
-    Matrix h;
-    std::vector<double> b;
-    equations(h, b, prior(hyper_.contrast));
     x.resize(std::max(x.size(), p), mean_rate_);
+    const Prior before = prior(hyper_.contrast);
     if (p <= kFew) {
+        Matrix h;
+        std::vector<double> b;
+        equations(h, b, before);
         const std::vector<std::uint8_t> bounded(p, 1);
         const Bounded found = solve_bounded(h, b, bounded);
         std::copy(found.x.begin(), found.x.end(), x.begin());
         return;
     }
+    // h = a_ + (rows that wait in the panel) + (diagonal of the prior) - (its common factors),
+    // never made: to make it costs more than all sweeps.
+    const std::size_t known = std::min(p, room_), rows = panel_.rows();
+    std::vector<double> b = before.pull(), diagonal(p), common(p);
+    std::vector<double> waiting(known * kPanel);  // the panel's columns, each in one piece
+    for (std::size_t i = 0; i < p; ++i) {
+        const double d = 1.0 / (before.std[i] * before.std[i]);
+        common[i] = before.set[i] == 0 ? 0.0 : d * before.mean[i];
+        diagonal[i] = d - before.shrink[before.set[i]] * common[i] * common[i];
+        if (i >= known) continue;
+        b[i] += c_[i];
+        diagonal[i] += a_(i, i);
+        double* u = &waiting[i * kPanel];
+        for (std::size_t r = 0; r < rows; ++r) {
+            u[r] = panel_.column(i)[r * Panels::kWide];
+            diagonal[i] += u[r] * u[r];
+        }
+    }
+    double of_row[kPanel] = {}, of_set[3] = {};  // products with x, kept up to date
+    for (std::size_t i = 0; i < p; ++i) {
+        of_set[before.set[i]] += common[i] * x[i];
+        if (i >= known) continue;
+        const double* u = &waiting[i * kPanel];
+        for (std::size_t r = 0; r < rows; ++r) of_row[r] += u[r] * x[i];
+    }
     std::vector<double> later(p);  // of each row's product, what comes after the diagonal
     for (int sweep = 0; sweep < sweeps; ++sweep) {
         std::fill(later.begin(), later.end(), 0.0);
-        for (std::size_t i = 1; i < p; ++i) {
-            const double* row = h.row(i);
+        for (std::size_t i = 1; i < known; ++i) {
+            const double* row = a_.row(i);
             const double v = x[i];
             for (std::size_t j = 0; j < i; ++j) later[j] += row[j] * v;
         }
         double most = 0.0;  // change, in standard deviations
         for (std::size_t i = 0; i < p; ++i) {
-            const double* row = h.row(i);
-            double s[4] = {};
-            std::size_t j = 0;
-            for (; j + 4 <= i; j += 4) {
-                for (std::size_t q = 0; q < 4; ++q) s[q] += row[j + q] * x[j + q];
+            double rest =
+                later[i] - before.shrink[before.set[i]] * common[i] * of_set[before.set[i]];
+            const double* u = i < known ? &waiting[i * kPanel] : nullptr;
+            if (u != nullptr) {
+                const double* row = a_.row(i);
+                double s[4] = {};
+                std::size_t j = 0;
+                for (; j + 4 <= i; j += 4) {
+                    for (std::size_t q = 0; q < 4; ++q) s[q] += row[j + q] * x[j + q];
+                }
+                for (; j < i; ++j) rest += row[j] * x[j];
+                rest += (s[0] + s[1]) + (s[2] + s[3]) + row[i] * x[i];
+                for (std::size_t r = 0; r < rows; ++r) rest += u[r] * of_row[r];
             }
-            double rest = later[i];
-            for (; j < i; ++j) rest += row[j] * x[j];
-            const double next =
-                std::max(0.0, (b[i] - ((s[0] + s[1]) + (s[2] + s[3]) + rest)) / row[i]);
-            most = std::max(most, std::abs(next - x[i]) * std::sqrt(row[i]));
+            rest += x[i] / (before.std[i] * before.std[i]);
+            const double next = std::max(0.0, x[i] + (b[i] - rest) / diagonal[i]);
+            const double change = next - x[i];
+            most = std::max(most, std::abs(change) * std::sqrt(diagonal[i]));
+            of_set[before.set[i]] += common[i] * change;
+            if (u != nullptr) {
+                for (std::size_t r = 0; r < rows; ++r) of_row[r] += u[r] * change;
+            }
             x[i] = next;
         }
         if (most < kClose) break;
@@ -156,8 +194,18 @@ Attributed LiveAttribution::solved(std::optional<double> total) const {
         for (std::size_t j = 0; j < i; ++j) h(i, j) = 0.0;
         for (std::size_t j = i + 1; j < p; ++j) h(j, i) = 0.0;
     }
+    const bool has_priors = std::any_of(settings_.prior_rate.begin(), settings_.prior_rate.end(),
+                                        [](double r) { return !std::isnan(r); });
+    Matrix precision = has_priors ? h : Matrix();
     cholesky(h);
     const Matrix v = inverse(h);
+    std::vector<std::uint8_t> told(n_classes_, 0);  // by priors alone
+    if (has_priors) {
+        Matrix told_before(p, p);
+        before.add_to(told_before);
+        const auto rest = rest_on_priors(std::move(precision), told_before, found.free, v);
+        std::copy_n(rest.begin() + 1, n_classes_, told.begin());
+    }
 
     // Energy of column j: own_j x_j and, for what ran beside others, base_j of the baseline.
     const Sharing share(hyper_.sharing, settings_.baseline);
@@ -239,8 +287,7 @@ Attributed LiveAttribution::solved(std::optional<double> total) const {
     out.unattributed = out.total - out.baseline_energy;
     for (const double j : out.energy) out.unattributed -= j;
     out.hyper.edge_std_ns = sum_edge_ns_ / static_cast<double>(n_) * std::sqrt(hyper_.edge_scale);
-    find_groups(out.energy, out.cov, prior_std, std::vector<std::uint8_t>(prior_std.size(), 0),
-                out);
+    find_groups(out.energy, out.cov, prior_std, told, out);
     return out;
 }
 

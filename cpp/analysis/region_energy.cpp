@@ -16,15 +16,25 @@ constexpr std::size_t kMostClasses = 256;
 constexpr std::size_t kFewest = 12;
 // A determined region's energy is known at least this well.
 constexpr double kKnown = 0.1;
-// CPU time counts where regions computed for less than this share of their time.
+// CPU time counts where regions computed for less than this share of their time,
 constexpr double kWaits = 0.9;
+// and unless it is not known for more than this share.
+constexpr double kMostUnknown = 0.1;
+
+// CPU time by path, with what is not known of it made good.
+struct CpuTime {
+    std::vector<std::vector<PathUse::Stretch>> by_path;
+    std::vector<double> unknown;  // (paths,) share of the own time
+    bool tells{};                 // more than wall time does of what joules were used for
+};
 
 // When each path was open without an inner one, or (`cpu`) computed so. Where only sums are known,
 // they are spread evenly over the readings that they may lie in, and inside a reading one after the
 // other.
 class OwnTime {
   public:
-    OwnTime(const Trace& trace, const std::vector<PathUse>& use, const Timeline& line, bool cpu)
+    OwnTime(const Trace& trace, const std::vector<PathUse>& use, const Timeline& line,
+            const CpuTime* cpu = nullptr)
         : trace_(trace), use_(use), line_(line), cpu_(cpu) {}
 
     // The sink gets (path, from, to) in order of `from`, in ns.
@@ -37,7 +47,8 @@ class OwnTime {
         };
         std::vector<Edge> edges;
         for (std::uint32_t p = 1; p < use_.size(); ++p) {
-            for (const PathUse::Stretch& s : cpu_ ? use_[p].cpu : use_[p].stretches) {
+            for (const PathUse::Stretch& s :
+                 cpu_ != nullptr ? cpu_->by_path[p] : use_[p].stretches) {
                 edges.push_back({s.from_ns, p, s.density});
                 edges.push_back({s.to_ns, p, -s.density});
             }
@@ -73,7 +84,7 @@ class OwnTime {
             if (i == edges.size() || open.empty()) continue;
             const double length = edges[i].at - at;
             if (length <= 0.0) continue;
-            if (!cpu_) {
+            if (cpu_ == nullptr) {
                 for (const auto p : open) inner[trace_.paths[p].parent] += density[p];
             }
             // What does not fit one after the other ran at once, in other threads.
@@ -81,7 +92,8 @@ class OwnTime {
             pieces.clear();
             for (const auto p : open) {
                 // Several threads may compute in one region at once.
-                double own = std::clamp(density[p] - inner[p], 0.0, cpu_ ? 64.0 : 1.0) * length;
+                double own =
+                    std::clamp(density[p] - inner[p], 0.0, cpu_ != nullptr ? 64.0 : 1.0) * length;
                 while (own > kNothing * length) {
                     const double here = std::min(own, length - place);
                     pieces.push_back({at + place, at + place + here, p});
@@ -102,20 +114,51 @@ class OwnTime {
     const Trace& trace_;
     const std::vector<PathUse>& use_;
     const Timeline& line_;
-    bool cpu_;
+    const CpuTime* cpu_;
 };
 
-// Whether threads' CPU time says more of what a domain's joules were used for than wall time does.
-bool by_cpu_time(const Channel& channel, const std::vector<PathUse>& use,
+CpuTime cpu_time(const Channel& channel, const std::vector<PathUse>& use,
                  const std::vector<double>& own_ns) {
-    if (!channel.domain.starts_with("cpu")) return false;
-    double cpu_ns = 0.0, wall_ns = 0.0;
+    CpuTime out;
+    out.by_path.resize(use.size());
+    out.unknown.assign(use.size(), 0.0);
+    if (!channel.domain.starts_with("cpu")) return out;
+    const auto sum = [](const std::vector<PathUse::Stretch>& of) {
+        double ns = 0.0;
+        for (const auto& s : of) ns += s.density * (s.to_ns - s.from_ns);
+        return ns;
+    };
+    // Times of cells have inner regions in them, CPU time has not.
+    double cpu_ns = 0.0, wall_ns = 0.0, known_ns = 0.0;
     for (std::size_t p = 1; p < use.size(); ++p) {
-        for (const auto& s : use[p].cpu) cpu_ns += s.density * (s.to_ns - s.from_ns);
+        const double missing = sum(use[p].cpu_unknown);
+        if (missing > 0.0) {
+            out.unknown[p] = std::min(1.0, missing / static_cast<double>(use[p].time_ns));
+        }
+        cpu_ns += sum(use[p].cpu);
         wall_ns += own_ns[p];
-        if (own_ns[p] > 0.0 && !use[p].cpu_known) return false;
+        known_ns += own_ns[p] * (1.0 - out.unknown[p]);
     }
-    return cpu_ns < kWaits * wall_ns;
+    if (wall_ns <= 0.0) return out;
+    if (wall_ns - known_ns > kMostUnknown * wall_ns) {
+        out.unknown.assign(use.size(), 1.0);
+        return out;
+    }
+    for (std::size_t p = 1; p < use.size(); ++p) {
+        out.by_path[p] = use[p].cpu;
+        if (out.unknown[p] == 0.0) continue;
+        const double time_ns = static_cast<double>(use[p].time_ns);
+        const double known = (1.0 - out.unknown[p]) * time_ns;
+        // As busy as it is else, or where nothing is known of it, as all are.
+        const double busy = out.unknown[p] < 0.5 ? sum(use[p].cpu) / known
+                                                 : own_ns[p] / time_ns * cpu_ns / known_ns;
+        for (PathUse::Stretch s : use[p].cpu_unknown) {
+            s.density *= busy;
+            out.by_path[p].push_back(s);
+        }
+    }
+    out.tells = cpu_ns < kWaits * known_ns;
+    return out;
 }
 
 }  // namespace
@@ -133,7 +176,7 @@ std::vector<RegionEnergy> region_energies(const Trace& trace, std::size_t channe
     const double span_ns = static_cast<double>(trace.end_ns - trace.begin_ns);
     if (std::isnan(whole.joules) || curve.timeline().size() < kFewest) return out;
 
-    const OwnTime open(trace, use, curve.timeline(), false);
+    const OwnTime open(trace, use, curve.timeline());
     std::vector<double> open_ns(use.size(), 0.0);
     double until = 0.0;
     open.each([&](std::uint32_t path, double from, double to) {
@@ -141,10 +184,11 @@ std::vector<RegionEnergy> region_energies(const Trace& trace, std::size_t channe
         shared |= from < until - 1e-3 * (to - from);  // beside another
         until = std::max(until, to);
     });
-    const bool cpu = by_cpu_time(trace.channels[channel], use, open_ns);
+    const CpuTime computed = cpu_time(trace.channels[channel], use, open_ns);
+    const bool cpu = computed.tells;
     if (!shared && !cpu) return out;
 
-    const OwnTime own(trace, use, curve.timeline(), cpu);
+    const OwnTime own(trace, use, curve.timeline(), cpu ? &computed : nullptr);
     std::vector<double> own_ns(use.size(), 0.0);
     own.each([&](std::uint32_t path, double from, double to) { own_ns[path] += to - from; });
     std::vector<std::uint32_t> by_time;
@@ -217,6 +261,7 @@ std::vector<RegionEnergy> region_energies(const Trace& trace, std::size_t channe
         e.joules = joules;
         e.std_j = std::sqrt(std::max(0.0, variance));
         out[p].solved = true;
+        out[p].cpu_unknown = computed.unknown[p];
         // A sum may be known where its parts are not.
         out[p].identified = identified || e.std_j < kKnown * joules;
     }

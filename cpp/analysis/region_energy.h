@@ -13,6 +13,10 @@ struct RegionEnergy {
     EnergyOf energy;
     bool solved{};      // its own share of shared ticks was solved for, not taken by time
     bool identified{};  // the readings themselves determine it
+    // Where CPU time is what a domain's joules are shared by: of the region's own time, the part in
+    // which it was not known. As long as that is little, threads are taken to have been as busy
+    // then as else; beyond, all regions are shared by wall time instead, and this is 1.
+    double cpu_unknown{};
 };
 
 // By path, inner regions included. `whole`: of the profile. Regions at rest, and time outside of

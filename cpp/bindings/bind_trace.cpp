@@ -14,6 +14,7 @@
 #include "analysis/region_energy.h"
 #include "bindings/bind.h"
 #include "model/journal.h"
+#include "model/kernel_sample.h"
 #include "model/trace.h"
 
 namespace py = pybind11;
@@ -74,7 +75,7 @@ py::array_t<T> array_of(const std::vector<T>& values) {
 struct ChannelAnalysis {
     EnergyOf total;
     Timeline line;
-    std::vector<double> joules, std_j;  // by path
+    std::vector<double> joules, std_j, cpu_unknown;  // by path
     std::vector<std::uint8_t> resolved, solved, identified;
 };
 
@@ -100,6 +101,7 @@ Analysis analyse(const Trace& trace, const KernelPriors& priors) {
             a.resolved.push_back(r.energy.resolved ? 1 : 0);
             a.solved.push_back(r.solved ? 1 : 0);
             a.identified.push_back(r.identified ? 1 : 0);
+            a.cpu_unknown.push_back(r.cpu_unknown);
         }
         if (runs_kernels(trace, c)) {
             out.devices.push_back(device_use(trace, c, curve, out.use, priors));
@@ -133,7 +135,8 @@ py::dict to_python(const Analysis& analysis) {
                 array_of(std::vector<std::uint8_t>(c.line.broken.begin(), c.line.broken.end())),
             "region_joules"_a = array_of(c.joules), "region_std_j"_a = array_of(c.std_j),
             "region_resolved"_a = array_of(c.resolved), "region_solved"_a = array_of(c.solved),
-            "region_identified"_a = array_of(c.identified)));
+            "region_identified"_a = array_of(c.identified),
+            "region_cpu_unknown"_a = array_of(c.cpu_unknown)));
     }
     py::list devices;
     for (const DeviceUse& d : analysis.devices) {
@@ -245,8 +248,10 @@ void take_kernels(Trace& t, const py::object& kernels, const py::list& kernel_cl
         check(static_cast<std::uint32_t>(r.c), r.d, r.id);
         if (r.b < r.a) throw std::invalid_argument("a kernel ends before it begins");
     }
-    std::stable_sort(t.kernels.begin(), t.kernels.end(),
-                     [](const Record& x, const Record& y) { return x.a < y.a; });
+    const auto by_begin = [](const Record& x, const Record& y) { return x.a < y.a; };
+    if (!std::is_sorted(t.kernels.begin(), t.kernels.end(), by_begin)) {  // takes memory, too
+        std::stable_sort(t.kernels.begin(), t.kernels.end(), by_begin);
+    }
     if (!kernel_cells.is_none()) {
         const auto array = py::array::ensure(kernel_cells, py::array::c_style);
         if (!array || array.itemsize() != sizeof(KernelCell)) {
@@ -389,6 +394,7 @@ void bind_trace(py::module_& m) {
             "prior_w"_a = std::vector<double>{}, "prior_cv"_a = std::vector<double>{},
             "Energies of the whole and of every path, by channel; expected watts of kernel classes "
             "(nan: not known) help where readings say little.");
+    m.attr("KERNEL_SAMPLE_KEY") = KernelSample::kKey;
     m.def(
         "read_journal",
         [](const std::string& path) {

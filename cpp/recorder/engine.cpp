@@ -471,7 +471,7 @@ void Engine::snapshot(std::int64_t now) {
         r.c = (static_cast<std::uint64_t>(t.enters - l.enters) << 32U) | (t.exits - l.exits);
         r.d = static_cast<std::uint32_t>(i);
         r.id = static_cast<std::uint16_t>(std::clamp(std::max(t.open, l.open), 0, 65535));
-        r.flags = cell_cpu::encode(t.cpu_ns, r.b);
+        r.flags = t.cpu_known ? cell_cpu::encode(t.cpu_ns, r.b) : cell_cpu::kUnknown;
         cells_.append(r);
         to_journals(r);
     }

@@ -73,17 +73,21 @@ void KernelSession::take(const Record& r) {
     cell.least_ns = std::min(cell.least_ns, ns);
     cell.most_ns = std::max(cell.most_ns, ns);
     if (wish_ == KernelWish::sums) return;
-    if (kept_.size() < kMost) {
-        kept_.push_back(r);
-    } else {
-        ++not_kept_;
-    }
+    keep(r);
     if (!journal_) return;
     if (for_journal_.size() < kMostForJournal) {
         for_journal_.push_back(r);
     } else {
         ++journal_lost_;
     }
+}
+
+void KernelSession::keep(const Record& r) {
+    while (kept_.size() >= kMost) {
+        ++sample_.level;
+        std::erase_if(kept_, [&](const Record& k) { return !sample_.holds(k.a - begin_ns_); });
+    }
+    if (sample_.holds(r.a - begin_ns_)) kept_.push_back(r);
 }
 
 void KernelRecorder::set_current_path(std::uint32_t (*current_path)() noexcept) noexcept {
@@ -164,14 +168,11 @@ void KernelRecorder::fill(const KernelSession& s, Trace& trace) const {
     trace.kernel_classes = classes_;
     trace.tracks = tracks_;
     trace.kernel_cells = s.cells_;
-    if (s.not_kept_ == 0) {
-        trace.kernels = s.kept_;
-        std::stable_sort(trace.kernels.begin(), trace.kernels.end(),
-                         [](const Record& x, const Record& y) { return x.a < y.a; });
-    } else {
-        trace.warnings.push_back(
-            "more kernels ran than are kept one by one in memory; their sums are exact, their "
-            "joules are shares of the mean power. With output=... each is kept on disk.");
+    trace.kernels = s.kept_;
+    std::stable_sort(trace.kernels.begin(), trace.kernels.end(),
+                     [](const Record& x, const Record& y) { return x.a < y.a; });
+    if (s.sample_.level > 0) {
+        trace.overhead[KernelSample::kKey] = static_cast<double>(s.sample_.one_in());
     }
     trace.meta["kernels"] = status_.words;
     const TracerCounters mine = since(counters_, s.at_begin_);

@@ -18,6 +18,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "model/kernel_sample.h"
 #include "model/trace.h"
 #include "tracers/tracer.h"
 
@@ -33,7 +34,8 @@ enum class KernelWish : std::uint8_t {
 // One session's share. Guarded by the recorder's lock.
 class KernelSession {
   public:
-    // Kernels kept one by one in memory: 2^20 * 32 B. A journal holds all.
+    // Kernels kept one by one in memory: 2^20 * 32 B. Where there are more, those of stretches
+    // drawn at random stay (KernelSample). A journal holds all.
     static constexpr std::size_t kMost = std::size_t{1} << 20U;
 
   private:
@@ -50,6 +52,7 @@ class KernelSession {
     };
 
     void take(const Record& record);
+    void keep(const Record& record);
 
     KernelWish wish_{};
     std::int64_t begin_ns_{};
@@ -59,7 +62,7 @@ class KernelSession {
     std::size_t last_place_{SIZE_MAX};
     std::vector<KernelCell> cells_;
     std::vector<Record> kept_;
-    std::uint64_t not_kept_{};
+    KernelSample sample_;
     bool journal_{};
     std::vector<Record> for_journal_;
     std::size_t classes_written_{}, tracks_written_{};

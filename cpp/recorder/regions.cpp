@@ -20,7 +20,32 @@ clockid_t own_cpu_clock() {
     return ::pthread_getcpuclockid(::pthread_self(), &clock) == 0 ? clock : -1;
 }
 
+// -1: it cannot be asked.
+std::int64_t cpu_time_ns(clockid_t clock) {
+    timespec t{};
+    if (clock == -1 || ::clock_gettime(clock, &t) != 0) return -1;
+    return t.tv_sec * kNsPerS + t.tv_nsec;
+}
+
 }  // namespace
+
+void RegionStore::begin_life(ThreadRegions& mine) noexcept {
+    mine.cpu_clock_ = own_cpu_clock();
+    mine.cpu_ns_ = cpu_time_ns(mine.cpu_clock_);
+    mine.cpu_at_ns_ = now_ns();
+}
+
+void RegionStore::end_life(ThreadRegions& mine) noexcept {
+    const std::int64_t cpu_ns = cpu_time_ns(mine.cpu_clock_);
+    if (cpu_ns < 0 || mine.cpu_ns_ < 0) {
+        mine.ended_unknown_ = true;
+    } else {
+        mine.ended_cpu_ns_ += cpu_ns - mine.cpu_ns_;
+        mine.ended_life_ns_ += now_ns() - mine.cpu_at_ns_;
+    }
+    mine.cpu_clock_ = ThreadRegions::kNoClock;
+    mine.cpu_ns_ = ThreadRegions::kNotAsked;
+}
 
 // Gives a thread's cells back when it ends, for the next new thread.
 struct ThreadExit {
@@ -30,8 +55,7 @@ struct ThreadExit {
         mine->set_present(kRootPath);
         RegionStore& store = RegionStore::instance();
         const std::lock_guard lock(store.mutex_);
-        mine->cpu_clock_ = ThreadRegions::kNoClock;
-        mine->cpu_ns_ = -1;
+        RegionStore::end_life(*mine);
         store.free_.push_back(mine);
         RegionStore::current_ = nullptr;
     }
@@ -52,7 +76,7 @@ ThreadRegions& RegionStore::adopt() {
     } else {
         current_ = &store.add_locked();
     }
-    current_->cpu_clock_ = own_cpu_clock();
+    begin_life(*current_);
     exit_guard.mine = current_;
     return *current_;
 }
@@ -145,22 +169,26 @@ void RegionStore::snapshot(std::int64_t now, std::vector<PathTotals>& totals) {
 
 void RegionStore::book_cpu_time(ThreadRegions& thread, std::int64_t now,
                                 std::vector<PathTotals>& totals) {
-    const std::int64_t length = now - std::exchange(thread.cpu_at_ns_, now);
-    double busy = 1.0;  // of a thread that cannot be asked, or was not before
-    timespec t{};
-    if (thread.cpu_clock_ != ThreadRegions::kNoClock &&
-        ::clock_gettime(thread.cpu_clock_, &t) == 0) {
-        const std::int64_t cpu_ns = t.tv_sec * 1'000'000'000LL + t.tv_nsec;
-        const std::int64_t before = std::exchange(thread.cpu_ns_, cpu_ns);
-        if (before >= 0 && length > 0) {
-            busy = std::clamp(static_cast<double>(cpu_ns - before) / static_cast<double>(length),
-                              0.0, 1.0);
-        }
+    std::int64_t cpu_ns = std::exchange(thread.ended_cpu_ns_, 0);
+    std::int64_t life_ns = std::exchange(thread.ended_life_ns_, 0);
+    bool known = !std::exchange(thread.ended_unknown_, false);
+    if (thread.cpu_clock_ != ThreadRegions::kNoClock) {
+        const std::int64_t at = cpu_time_ns(thread.cpu_clock_);
+        const std::int64_t before = std::exchange(thread.cpu_ns_, at);
+        const std::int64_t length = now - std::exchange(thread.cpu_at_ns_, now);
+        known &= at >= 0 && before >= 0;
+        cpu_ns += at - before;
+        life_ns += length;
     }
+    known &= life_ns > 0;  // else it is a lane, which is no thread
+    const double busy =
+        known ? std::clamp(static_cast<double>(cpu_ns) / static_cast<double>(life_ns), 0.0, 1.0)
+              : 0.0;
     for (const Spent& s : spent_) inner_ns_[parents_[s.path]] += s.ns;
     for (const Spent& s : spent_) {
         const std::int64_t own = std::max<std::int64_t>(0, s.ns - inner_ns_[s.path]);
         totals[s.path].cpu_ns += static_cast<std::int64_t>(busy * static_cast<double>(own));
+        totals[s.path].cpu_known &= known || own == 0;
     }
     for (const Spent& s : spent_) inner_ns_[parents_[s.path]] = 0;
 }
@@ -181,15 +209,15 @@ void RegionStore::forget_other_threads() noexcept {
         thread->tail_.store(thread->head_.load());
         thread->set_present(kRootPath);
         thread->cpu_clock_ = ThreadRegions::kNoClock;
-        thread->cpu_ns_ = -1;
+        thread->cpu_ns_ = ThreadRegions::kNotAsked;
+        thread->ended_cpu_ns_ = thread->ended_life_ns_ = 0;
+        thread->ended_unknown_ = false;
         thread->last_ns_.clear();
         free_.push_back(thread.get());
     }
-    if (current_ != nullptr) {
-        current_->cpu_clock_ = own_cpu_clock();
-        current_->cpu_ns_ = -1;
-    }
-    if (current_ != nullptr) current_->tail_.store(current_->head_.load());
+    if (current_ == nullptr) return;
+    begin_life(*current_);  // a new thread's clock, though its regions are open
+    current_->tail_.store(current_->head_.load());
 }
 
 std::uint64_t RegionStore::spans_dropped() const {

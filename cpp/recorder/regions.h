@@ -128,8 +128,12 @@ class ThreadRegions {
     // The sampler's own notes of this thread; guarded by the store's lock.
     static constexpr clockid_t kNoClock = -1;
     clockid_t cpu_clock_{kNoClock};  // of the thread that is alive in it
-    std::int64_t cpu_ns_{-1};        // what it said at the latest snapshot; -1: not asked yet
+    static constexpr std::int64_t kNotAsked = -1;
+    std::int64_t cpu_ns_{kNotAsked};  // what it said at the latest snapshot, or when it came
     std::int64_t cpu_at_ns_{};
+    // Of threads that came and went since then.
+    std::int64_t ended_cpu_ns_{}, ended_life_ns_{};
+    bool ended_unknown_{};
     std::vector<std::int64_t> last_ns_;  // time in each path then
 
     static std::array<std::atomic<PathId>, kMostPresent> present_;  // by index_; 0: in no region
@@ -142,6 +146,7 @@ struct PathTotals {
     std::uint32_t enters{};
     std::uint32_t exits{};
     std::int64_t cpu_ns{};  // CPU time since the previous snapshot, while it was the innermost one
+    bool cpu_known{true};   // false: of some thread that was in it there is no telling
 };
 
 // All threads' regions. One a process, never destroyed (threads may outlive everything).
@@ -170,7 +175,8 @@ class RegionStore {
     // Sums over all threads at `now`, index = path id. REQUIRES: one caller at a time.
     //
     // A thread's CPU time is asked of the kernel here and not when regions begin and end, which
-    // must not cost a system call: between two snapshots it is taken to be spread evenly.
+    // must not cost a system call: between two snapshots it is taken to be spread evenly. Besides,
+    // each thread is asked when it first comes and when it goes.
     void snapshot(std::int64_t now, std::vector<PathTotals>& totals);
 
     // Hands every kept span to `sink(thread, item)`. REQUIRES: one caller at a time.
@@ -204,6 +210,8 @@ class RegionStore {
     static ThreadRegions& adopt();
     ThreadRegions& add_locked();
     void book_cpu_time(ThreadRegions& thread, std::int64_t now, std::vector<PathTotals>& totals);
+    static void begin_life(ThreadRegions& mine) noexcept;  // REQUIRES: called by its thread
+    static void end_life(ThreadRegions& mine) noexcept;
 
     static thread_local ThreadRegions* current_;
     PathTable paths_;

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from picojoule import _core
 from picojoule.results import (
     UNKNOWN,
     Channel,
@@ -19,7 +20,6 @@ from picojoule.results import (
 )
 
 if TYPE_CHECKING:
-    from picojoule import _core
     from picojoule.flops.energy_prior import Priors
 from picojoule._build_counters import counter_table
 from picojoule._build_kernels import kernel_table
@@ -58,6 +58,18 @@ def build(trace: _core.Trace, expected: Priors | None = None) -> Profile:
             )
     counted = _counted(chosen)
     total = _sum(energy, counted)
+    one_in = trace.overhead.get(_core.KERNEL_SAMPLE_KEY, 1.0)
+    if one_in > 1:
+        known = (
+            f"solved in about one second of every {one_in:.0f}, drawn at random"
+            if len(trace.kernels)
+            else "shares of the mean power"
+        )
+        warnings.append(
+            "more kernels ran than are kept one by one in memory: their sums are exact, their "
+            f"joules are {known}, and there is no timeline of them. With output=... each is kept "
+            "on disk"
+        )
     if not counted:
         warnings.append("no meter worked here: energies are unknown; see picojoule doctor")
     environment = _environment(trace)
@@ -168,6 +180,7 @@ def _estimate(
     resolved: bool,
     solved: bool = False,
     identified: bool = False,
+    cpu_unknown: float = 0.0,
 ) -> Estimate:
     if math.isnan(joules):
         return UNKNOWN
@@ -190,6 +203,13 @@ def _estimate(
             basis += ", which do not tell it apart from others"
     elif not resolved:
         basis += "; shorter than the meter can see: a share by time of the ticks it lies in"
+    if solved and cpu_unknown >= 1.0:
+        basis += "; by wall time, since how long threads computed is not known"
+    elif solved and cpu_unknown > 0.0:
+        basis += (
+            f"; its threads' CPU time is not known for {max(0.01, cpu_unknown):.0%} of its time "
+            "and taken to be as in the rest"
+        )
     return Estimate(
         joules=joules,
         std_j=std_j,
@@ -232,6 +252,7 @@ def _regions(
                 bool(found["channels"][c.index]["region_resolved"][i]),
                 bool(found["channels"][c.index]["region_solved"][i]),
                 bool(found["channels"][c.index]["region_identified"][i]),
+                float(found["channels"][c.index]["region_cpu_unknown"][i]),
             )
             for domain, c in chosen.items()
         }

@@ -20,6 +20,9 @@ _REPLAYED, _UNMATCHED = 1, 2
 _BASIS = {
     "timeline": "{meter} joules of the device attributed to what ran: a rate for each kernel, "
     "solved from readings and timeline so that all parts add up to the meter",
+    "sample": "{meter} joules of the device attributed to what ran: a rate for each kernel, solved "
+    "in stretches drawn at random, of which each kernel was kept, and taken to hold for all of its "
+    "time; all parts add up to the meter",
     "sums": "{meter} joules of the device spread over what ran, by time: the mean power of all "
     "busy time, since kernels were not kept one by one",
 }

@@ -12,6 +12,7 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 JOURNAL_FILE: str
+KERNEL_SAMPLE_KEY: str
 
 class Trace:
     environment: Mapping[str, Any]

@@ -38,7 +38,8 @@ def _profile_with(
 
     profile = build(trace, expected)
     table = profile.kernels
-    if len(trace.kernels) and len(table):
+    # A sample of them is for the solver: as a timeline it would show gaps that were none.
+    if len(trace.kernels) and len(table) and _core.KERNEL_SAMPLE_KEY not in trace.overhead:
         runs = _runs(trace, table, profile.paths, profile.own_path)
         profile = replace(profile, kernels=KernelTable(tuple(table), table.devices, runs))
     known = getattr(trace, "environment", None) or {}

@@ -152,6 +152,12 @@ def finish(path: str, trace: _core.Trace, trouble: str) -> str:
 
 def _with(stored: _core.Trace, live: _core.Trace) -> _core.Trace:
     """The rows of ``stored`` with what only the live record knows."""
+    devices = _trace_kernels.of(live if len(live.kernel_cells) else stored)
+    overhead = dict(live.overhead)
+    # In memory they may be a sample; the journal has all that the sums are of, unless it lost some.
+    if len(stored.kernels) == int(live.kernel_cells["count"].sum()):
+        devices["kernels"] = stored.kernels
+        overhead.pop(_core.KERNEL_SAMPLE_KEY, None)
     return _core.Trace(
         name=live.name,
         begin_ns=live.begin_ns,
@@ -163,9 +169,9 @@ def _with(stored: _core.Trace, live: _core.Trace) -> _core.Trace:
         cells=stored.cells,
         spans=stored.spans,
         gaps=live.gaps,
-        overhead=dict(live.overhead),
+        overhead=overhead,
         warnings=list(live.warnings),
-        **_trace_kernels.of(live if len(live.kernel_cells) else stored),
+        **devices,
     )
 
 

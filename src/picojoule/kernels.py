@@ -105,8 +105,8 @@ class Device:
     idle_s: float
     busy: Estimate
     idle: Estimate
-    #: "timeline": kernels are known one by one; "sums": only their sums, so that each gets the mean
-    #: power of all busy time.
+    #: "timeline": kernels are known one by one; "sample": in a random part of the time, of the rest
+    #: their sums; "sums": only their sums, so that each gets the mean power of all busy time.
     spread: str = "timeline"
     #: Energy of the kernels that have the same ``Kernel.group``, by that name.
     groups: Mapping[str, Estimate] = field(default_factory=dict)

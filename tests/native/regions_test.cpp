@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
@@ -99,4 +100,55 @@ TEST_CASE("spans arrive in order, and those that do not fit are counted") {
     });
     CHECK(expected == ThreadRegions::kRing);
     CHECK(store.spans_dropped() - dropped == 5);
+}
+
+TEST_CASE("a thread's CPU time is known from its first moment to its last") {
+    RegionStore& store = RegionStore::instance();
+    const PathId waits = store.paths().intern(kRootPath, "waits");
+    const PathId works = store.paths().intern(kRootPath, "works");
+    std::vector<PathTotals> at;
+    store.snapshot(now_ns(), at);
+    const auto run = [&](PathId path, auto&& body) {
+        std::thread([&] {
+            RegionStore::this_thread().enter(path, now_ns());
+            body();
+            RegionStore::this_thread().exit(path, now_ns());
+        }).join();
+    };
+    // Both came and went since the snapshot before; the second in the place of the first.
+    run(waits, [] { std::this_thread::sleep_for(std::chrono::milliseconds(40)); });
+    store.snapshot(now_ns(), at);
+    CHECK(at[waits].time_ns >= 40'000'000);
+    CHECK(at[waits].cpu_known);
+    CHECK(at[waits].cpu_ns < at[waits].time_ns / 4);
+    std::int64_t spent = 0;
+    run(works, [&] {
+        timespec t{};
+        while (spent < 40'000'000) {
+            ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+            spent = t.tv_sec * kNsPerS + t.tv_nsec;
+        }
+    });
+    store.snapshot(now_ns(), at);
+    CHECK(at[works].cpu_known);
+    CHECK(static_cast<double>(at[works].cpu_ns) == doctest::Approx(4e7).epsilon(0.1));
+}
+
+TEST_CASE("CPU time of what no thread can be asked about is unknown, not all of its time") {
+    RegionStore& store = RegionStore::instance();
+    const PathId path = store.paths().intern(kRootPath, "lane");
+    const PathId inner = store.paths().intern(path, "inner");
+    ThreadRegions& lane = store.make_lane();
+    std::vector<PathTotals> at;
+    lane.enter(path, now_ns() - 1'000'000);
+    lane.enter(inner, now_ns() - 500'000);
+    store.snapshot(now_ns(), at);
+    CHECK_FALSE(at[path].cpu_known);
+    CHECK_FALSE(at[inner].cpu_known);
+    CHECK(at[inner].cpu_ns == 0);
+    lane.exit(inner, now_ns());
+    lane.exit(path, now_ns());
+    store.snapshot(now_ns(), at);
+    store.snapshot(now_ns(), at);  // nothing was open since then
+    CHECK(at[path].cpu_known);
 }

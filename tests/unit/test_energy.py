@@ -329,8 +329,11 @@ def test_short_regions_after_a_silence_are_not_spread_over_it():
     assert region.energy_j == pytest.approx(0.02 * 510, rel=0.2)
 
 
-def test_cpu_joules_go_to_who_computed():
-    """One thread waits all the time, another computes in part of every tick."""
+def _waiting_and_computing(unknown=()):
+    """One thread waits all the time, another computes in part of every tick.
+
+    Of ticks in ``unknown`` the CPU time of the second is not known.
+    """
     rng = np.random.default_rng(3)
     steps, joules, entries, flags = [100.0], [0.0], [], []
     active_s = 0.0
@@ -344,7 +347,7 @@ def test_cpu_joules_go_to_who_computed():
         first, last = int(i == 0), int(i == 99)
         entries.append((round(at * S), 1, S // 10, first, last))  # waits
         entries.append((round(at * S), 2, S // 10, first, last))  # computes for part of it
-        flags += [1, 1 + round(254 * busy / 0.1)]
+        flags += [1, 0 if i in unknown else 1 + round(254 * busy / 0.1)]
     cells = syn.cells(*entries)
     cells["flags"] = flags
     wave = lambda t: np.interp(t, steps, joules)  # noqa: E731
@@ -352,12 +355,39 @@ def test_cpu_joules_go_to_who_computed():
     c = syn.channel(domain="cpu:0/package", meter="rapl")
     paths = [(0, "waits"), (0, "computes")]
     profile = build(syn.trace(100.0, 110.0, rows, channels=[c], cells_=cells, paths=paths))
-    waits, computes = profile.regions["waits"], profile.regions["computes"]
     # Idle power is of both while they wait: 10 s of one, the rest of the other's time.
     idle_j = 10.0 * (10.0 - active_s)
     share = 10.0 / (10.0 + 10.0 - active_s)
-    assert waits.energy_j == pytest.approx(idle_j * share, rel=0.05)
-    assert computes.energy_j == pytest.approx(50.0 * active_s + idle_j * (1 - share), rel=0.02)
+    truth = {"waits": idle_j * share, "computes": 50.0 * active_s + idle_j * (1 - share)}
+    return profile, truth
+
+
+def test_cpu_joules_go_to_who_computed():
+    profile, truth = _waiting_and_computing()
+    waits, computes = profile.regions["waits"], profile.regions["computes"]
+    assert waits.energy_j == pytest.approx(truth["waits"], rel=0.05)
+    assert computes.energy_j == pytest.approx(truth["computes"], rel=0.02)
+    assert waits.energy_j + computes.energy_j == pytest.approx(profile.energy_j, rel=1e-6)
+    assert "not known" not in waits.total.basis + computes.total.basis
+
+
+def test_cpu_time_that_is_not_known_for_a_while_is_neither_all_nor_nothing():
+    profile, truth = _waiting_and_computing(unknown=range(20, 32))
+    waits, computes = profile.regions["waits"], profile.regions["computes"]
+    assert computes.energy_j == pytest.approx(truth["computes"], rel=0.05)
+    assert "CPU time is not known for 12%" in computes.total.basis
+    assert "not known" not in waits.total.basis
+    assert waits.energy_j + computes.energy_j == pytest.approx(profile.energy_j, rel=1e-6)
+
+
+def test_cpu_time_that_is_mostly_unknown_leaves_wall_time_and_says_so():
+    profile, _ = _waiting_and_computing(unknown=range(30, 100))
+    waits, computes = profile.regions["waits"], profile.regions["computes"]
+    for region in (waits, computes):
+        assert "by wall time, since how long threads computed is not known" in region.total.basis
+    # Two that are open at once all the time: nothing but their sum is known.
+    low, high = computes.total.interval(0.95)
+    assert high - low > 0.5 * computes.energy_j
     assert waits.energy_j + computes.energy_j == pytest.approx(profile.energy_j, rel=1e-6)
 
 

@@ -59,6 +59,40 @@ def test_energies_are_those_of_the_batch(seconds, edge_std):
     np.testing.assert_allclose(found.energy, truth, rtol=0.03)
 
 
+@pytest.mark.parametrize("prior_cv", [0.02, 0.3])
+def test_what_rests_on_a_prior_is_not_called_identified(prior_cv):
+    """Two kernels that always run in turns, two that do not; priors for three of the four."""
+    rng = np.random.default_rng(8)
+    watts = np.array([300.0, 500.0, 400.0, 200.0])
+    idle_w, window_ns, ms = 80.0, 100_000_000, 1_000_000
+    begin, end, cls, value = [], [], [], []
+    for k in range(300):
+        at = k * window_ns
+        pairs, third, fourth = rng.integers(5, 25), rng.integers(2, 20), rng.integers(2, 20)
+        runs = [(0, ms), (1, ms)] * pairs + [(2, third * ms), (3, fourth * ms)]
+        joules = idle_w * 0.1
+        for c, length in runs:
+            begin.append(at)
+            end.append(at := at + length)
+            cls.append(c)
+            joules += (watts[c] - idle_w) * length * 1e-9
+        value.append(joules + rng.normal(0.0, 0.05))
+    edges = np.arange(301) * window_ns
+    windows = edges[:-1], edges[1:], np.array(value)
+    spans = np.array(begin), np.array(end), np.array(cls)
+    told = {"prior_rate": [310.0, 480.0, 400.0, math.nan], "prior_cv": prior_cv}
+    batch = pj.attribute(*windows, *spans, value_std=0.05, edge_std_ns=1e3, **told)
+    live = feed(
+        pj.LiveAttribution(4, **told), windows, spans, every(300, 50),
+        value_std=0.05, edge_std_ns=1e3,
+    ).result()  # fmt: skip
+    assert list(live.identified) == list(batch.identified) == [False, False, True, True]
+    assert [list(g) for g in live.groups] == [list(g) for g in batch.groups] == [[0, 1]]
+    # However well the priors say that they know it.
+    assert (live.energy_std[0] < 0.03 * live.energy[0]) == (prior_cv < 0.03)
+    assert live.energy_std[:2] == pytest.approx(batch.energy_std[:2], rel=0.2)
+
+
 def test_rates_follow_and_their_sums_are_exact():
     rng = np.random.default_rng(5)
     watts = rng.uniform(150, 600, 120)  # too many to be solved exactly each time
