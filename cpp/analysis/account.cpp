@@ -129,6 +129,11 @@ Attributed Solver::account() {
         const double gain2 = one ? 0.0 : in_.gain_std * in_.gain_std;
         reconcile(e, cov, out.total, gain2, total_std * total_std);
     }
+    double sum2 = 0.0;
+    for (std::size_t j = 0; j < p_; ++j) {
+        for (std::size_t c = 0; c < p_; ++c) sum2 += cov(j, c);
+    }
+    out.sum_std = std::sqrt(std::max(0.0, sum2));
     eq_.times(out.time_s, out.idle_s);
     const Prior before = prior();
     std::vector<double> prior_std(p_);

@@ -77,6 +77,7 @@ struct Attributed {
     Matrix cov;                                              // (K, K) of energy
     double baseline_rate{}, baseline_rate_std{};
     double baseline_energy{}, baseline_std{};
+    double sum_std{};  // of all energies and the baseline's together
     std::vector<std::vector<std::uint32_t>> groups;
     std::vector<std::uint8_t> identified;
     double residual{};  // total - sum of parts, before they were reconciled

@@ -198,7 +198,8 @@ Attributed solve_sample(const Channel& channel, const EnergyCurve& curve, const 
     const bool gauge = channel.quantity == Quantity::power && channel.window_ns > 0;
     out.total = whole.joules;
     out.residual = out.total - parts;
-    reconcile(e, cov, out.total, gauge ? channel.gain_std * channel.gain_std : 0.0);
+    reconcile(e, cov, out.total, gauge ? channel.gain_std * channel.gain_std : 0.0,
+              whole.uncovered_s > 0.0 ? 0.0 : whole.std_j * whole.std_j);
     out.time_s = time_s;
     out.idle_s = idle_s;
     out.unattributed = out.total;

@@ -134,7 +134,7 @@ bool runs_kernels(const Trace& trace, std::size_t channel) {
 }
 
 DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve& curve,
-                     const std::vector<PathUse>& use, const KernelPriors& priors) {
+                     EnergyOf& whole, const std::vector<PathUse>& use, const KernelPriors& priors) {
     const Channel& c = trace.channels[channel];
     DeviceUse out;
     out.channel = static_cast<std::uint32_t>(channel);
@@ -149,7 +149,6 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
     }
     const std::size_t n = out.cells.size();
     const double span_ns = static_cast<double>(trace.end_ns - trace.begin_ns);
-    const EnergyOf whole = curve.between(0.0, span_ns);
     out.joules.assign(n, kNaN);
     out.std_j.assign(n, kNaN);
     out.inside_s.assign(n, 0.0);
@@ -263,7 +262,7 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
     }
     if (level > 0) out.spread = "sample";
 
-    std::vector<int> group_of(outside + 1, -1);
+    std::vector<int> group_of(found.energy.size(), -1);
     for (std::size_t g = 0; g < found.groups.size(); ++g) {
         double joules = 0.0, var = 0.0;
         for (const auto k : found.groups[g]) {
@@ -294,6 +293,7 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
     out.idle_j = found.baseline_energy;
     out.idle_std_j = found.baseline_std;
     out.busy_std_j = std::sqrt(std::max(0.0, busy_var));
+    if (level == 0) whole = whole_of(found, whole);
     out.unattributed_j = whole.joules - out.busy_j - out.idle_j;
     out.residual_j = found.residual;
     out.hyper = found.hyper;

@@ -52,8 +52,10 @@ struct DeviceUse {
 // Whether kernels ran on the device whose joules this channel counts.
 bool runs_kernels(const Trace& trace, std::size_t channel);
 
-// REQUIRES: runs_kernels(trace, channel); `use`: path_use(trace).
+// REQUIRES: runs_kernels(trace, channel); `use`: path_use(trace). `whole`: of the profile; becomes
+// what is known of it once it is known what ran between its ends and the nearest ticks.
 DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve& curve,
-                     const std::vector<PathUse>& use, const KernelPriors& priors = {});
+                     EnergyOf& whole, const std::vector<PathUse>& use,
+                     const KernelPriors& priors = {});
 
 }  // namespace picojoule

@@ -164,7 +164,7 @@ CpuTime cpu_time(const Channel& channel, const std::vector<PathUse>& use,
 }  // namespace
 
 std::vector<RegionEnergy> region_energies(const Trace& trace, std::size_t channel,
-                                          const EnergyCurve& curve, const EnergyOf& whole,
+                                          const EnergyCurve& curve, EnergyOf& whole,
                                           const std::vector<PathUse>& use) {
     std::vector<RegionEnergy> out(use.size());
     bool shared = false;
@@ -220,6 +220,7 @@ std::vector<RegionEnergy> region_energies(const Trace& trace, std::size_t channe
     const std::size_t k = activity.n_classes;
     const Attributed found =
         solve_profile(trace.channels[channel], curve, whole, span_ns, std::move(activity));
+    whole = whole_of(found, whole);
     // Shares of the classes in each path, inner ones included: a path's number is above its
     // parent's.
     std::vector<std::vector<std::pair<std::uint32_t, double>>> in(use.size());

@@ -19,10 +19,11 @@ struct RegionEnergy {
     double cpu_unknown{};
 };
 
-// By path, inner regions included. `whole`: of the profile. Regions at rest, and time outside of
+// By path, inner regions included. `whole`: of the profile; becomes what is known of it once its
+// regions are solved for. Regions at rest, and time outside of
 // all of them, add up with what these have to `whole` where it was solved.
 std::vector<RegionEnergy> region_energies(const Trace& trace, std::size_t channel,
-                                          const EnergyCurve& curve, const EnergyOf& whole,
+                                          const EnergyCurve& curve, EnergyOf& whole,
                                           const std::vector<PathUse>& use);
 
 }  // namespace picojoule

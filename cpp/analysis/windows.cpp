@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 namespace picojoule {
 Windows windows_of(const Channel& channel, const Timeline& line, double span_ns) {
@@ -45,17 +46,18 @@ Attributed solve_profile(const Channel& channel, const EnergyCurve& curve, const
     const Windows windows = windows_of(channel, curve.timeline(), span_ns);
     constexpr auto kLong = static_cast<std::int64_t>(1e15);
     const auto end_ns = static_cast<std::int64_t>(span_ns);
-    // What ran before and after is not known: a class of its own, so that readings which reach
-    // beyond the profile's edges can be used.
-    const auto outside = static_cast<std::int32_t>(activity.n_classes);
+    // What ran before and after is not known: two classes of their own, so that readings which
+    // reach beyond the profile's edges can be used.
+    const auto before = static_cast<std::int32_t>(activity.n_classes);
     activity.from.insert(activity.from.begin(), -kLong);
     activity.to.insert(activity.to.begin(), 0);
-    activity.cls.insert(activity.cls.begin(), outside);
+    activity.cls.insert(activity.cls.begin(), before);
     activity.from.push_back(end_ns);
     activity.to.push_back(end_ns + kLong);
-    activity.cls.push_back(outside);
-    activity.prior_rate.resize(activity.n_classes + 1, std::numeric_limits<double>::quiet_NaN());
-    activity.prior_cv.resize(activity.n_classes + 1, 1.0);
+    activity.cls.push_back(before + 1);
+    activity.n_classes += 2;
+    activity.prior_rate.resize(activity.n_classes, std::numeric_limits<double>::quiet_NaN());
+    activity.prior_cv.resize(activity.n_classes, 1.0);
     AttributeInput in;
     in.begin_ns = windows.begin_ns;
     in.end_ns = windows.end_ns;
@@ -64,7 +66,7 @@ Attributed solve_profile(const Channel& channel, const EnergyCurve& curve, const
     in.value_std = windows.value_std;
     in.shared = windows.shared;
     in.spans = {activity.from, activity.to, activity.cls};
-    in.n_classes = activity.n_classes + 1;
+    in.n_classes = activity.n_classes;
     in.prior_rate = activity.prior_rate;
     in.prior_cv = activity.prior_cv;
     in.clock_error = windows.clock_error;
@@ -73,6 +75,14 @@ Attributed solve_profile(const Channel& channel, const EnergyCurve& curve, const
     in.total = AttributeInput::Total{0, end_ns, whole.joules, std_j};
     in.gain_std = channel.gain_std;
     return attribute(in);
+}
+
+EnergyOf whole_of(const Attributed& found, const EnergyOf& whole) {
+    EnergyOf out = whole;
+    if (whole.uncovered_s > 0.0 || !(found.sum_std < whole.std_j)) return out;
+    out.joules = std::accumulate(found.energy.begin(), found.energy.end(), found.baseline_energy);
+    out.std_j = found.sum_std;
+    return out;
 }
 
 }  // namespace picojoule

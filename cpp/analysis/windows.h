@@ -31,9 +31,13 @@ struct Activity {
 
 // The joules of each class in the profile [0, span_ns). `whole` is known no better than its ends
 // are, between two ticks each; what it has beyond the parts is left unattributed, as far as its own
-// doubt is larger than theirs. The classes are those of `activity` and one more: what ran before
+// doubt is larger than theirs. The classes are those of `activity` and two more: what ran before
 // and after.
 Attributed solve_profile(const Channel& channel, const EnergyCurve& curve, const EnergyOf& whole,
                          double span_ns, Activity activity);
+
+// The profile's joules by its parts, where these say more of it than a meter that ticks before and
+// after its ends, and not at them.
+EnergyOf whole_of(const Attributed& found, const EnergyOf& whole);
 
 }  // namespace picojoule

@@ -95,6 +95,9 @@ Analysis analyse(const Trace& trace, const KernelPriors& priors) {
         ChannelAnalysis a;
         a.line = curve.timeline();
         a.total = curve.between(0.0, span);
+        if (runs_kernels(trace, c)) {
+            out.devices.push_back(device_use(trace, c, curve, a.total, out.use, priors));
+        }
         for (const RegionEnergy& r : region_energies(trace, c, curve, a.total, out.use)) {
             a.joules.push_back(r.energy.joules);
             a.std_j.push_back(r.energy.std_j);
@@ -102,9 +105,6 @@ Analysis analyse(const Trace& trace, const KernelPriors& priors) {
             a.solved.push_back(r.solved ? 1 : 0);
             a.identified.push_back(r.identified ? 1 : 0);
             a.cpu_unknown.push_back(r.cpu_unknown);
-        }
-        if (runs_kernels(trace, c)) {
-            out.devices.push_back(device_use(trace, c, curve, out.use, priors));
         }
         out.channels.push_back(std::move(a));
     }
