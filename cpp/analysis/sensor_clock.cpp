@@ -6,6 +6,8 @@
 #include <limits>
 #include <numbers>
 
+#include "analysis/sensor_line.h"
+
 namespace picojoule {
 namespace {
 
@@ -297,6 +299,20 @@ ClockFit fit_sensor_clock(std::span<const Bracket> ticks, double period_ns, doub
     out.period_ns = period;
     out.period_std_ns = std::sqrt(std::max(0.0, period2 - period * period));
     out.jitter_ns = std::sqrt(jitter2);
+    // What all ticks have in common is at most what the best known of them has.
+    out.clock_std_ns = *std::min_element(out.std_ns.begin(), out.std_ns.end());
+    const TickLine line = line_through(ticks, out.time_ns, out.period_ns);
+    if (line.time_ns.empty()) return out;
+    out.time_ns = line.time_ns;
+    out.period_ns = line.period_ns;
+    out.period_std_ns = line.period_std_ns;
+    out.clock_std_ns = line.clock_std_ns;
+    out.jitter_ns = line.own_std_ns;
+    const double middle = 0.5 * (line.time_ns.front() + line.time_ns.back());
+    for (std::size_t k = 0; k < n; ++k) {
+        const double turns = (line.time_ns[k] - middle) / line.period_ns;
+        out.std_ns[k] = std::hypot(line.clock_std_ns, line.period_std_ns * turns, line.own_std_ns);
+    }
     return out;
 }
 

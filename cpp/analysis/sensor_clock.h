@@ -23,7 +23,8 @@ struct ClockFit {
     std::vector<double> std_ns;   // and standard deviation
     double period_ns{};
     double period_std_ns{};
-    double jitter_ns{};  // of single ticks around the clock
+    double jitter_ns{};     // of single ticks around the clock
+    double clock_std_ns{};  // by what all ticks may be off together
 };
 
 // Fits the clock to `ticks`, ascending; `period_ns` is a first guess, right to `period_cv`.
@@ -31,7 +32,8 @@ struct ClockFit {
 // Forward and backward assumed-density filters of (phase, period), each bracket a truncation of the
 // predicted tick time (moments matched: Minka, "Expectation Propagation", 2001, section 3.2), one
 // pair for each pair of jitter and phase drift on a grid; the results averaged with the weight of
-// their evidence, so that few ticks say little. O(n).
+// their evidence, so that few ticks say little. Where all brackets leave room for one line (and
+// they do for a clock that is as regular as it is seen to be), ticks are on it. O(n).
 ClockFit fit_sensor_clock(std::span<const Bracket> ticks, double period_ns,
                           double period_cv = 0.05);
 

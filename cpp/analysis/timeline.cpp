@@ -57,8 +57,7 @@ void fit_clock(std::span<const Record> ticks, Timeline& line) {
         line.time_std_ns[real[k]] = fit.std_ns[k];
     }
     line.period_ns = period = fit.period_ns;
-    // What all ticks have in common is at most what the best known of them has.
-    line.clock_std_ns = *std::min_element(fit.std_ns.begin(), fit.std_ns.end());
+    line.clock_std_ns = fit.clock_std_ns;
     line.period_std_ns = fit.period_std_ns;
     // A held value was published by the last tick before it was seen: count back from the next one.
     for (std::size_t i = n; i-- > 0;) {
