@@ -237,6 +237,9 @@ EnergyOf EnergyCurve::between(double from_ns, double to_ns, bool steps_at_edges)
                              ? (to_ns - std::max(from_ns, line_.time_ns[b.window - 1])) * 1e-9
                              : 0.0));
     }
+    // A mean of more than a tick tells of a step at an edge when it is half a window old.
+    const double smeared_j = 0.5 * line_.smear_s * std::max(0.0, range_w_);
+    noise2 += 2.0 * smeared_j * smeared_j;
     const double moved2 =
         (1.0 - unresolved_) * resolved * resolved + unresolved_ * unresolved * unresolved;
     out.std_j = std::sqrt(noise2 + moved2 + 0.25 * beyond_j * beyond_j);

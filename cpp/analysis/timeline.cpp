@@ -173,6 +173,9 @@ Timeline build_timeline(const Trace& trace, std::size_t channel) {
     std::vector<double> steps;
     for (std::size_t i = 1; i < n; ++i) steps.push_back(line.time_ns[i] - line.time_ns[i - 1]);
     line.window_ns = steps.empty() ? line.period_ns : median(steps);
+    if (c.quantity == Quantity::power) {
+        line.smear_s = std::max(0.0, static_cast<double>(c.window_ns) - line.window_ns) * 1e-9;
+    }
     return line;
 }
 

@@ -19,6 +19,7 @@ struct Timeline {
     std::vector<bool> broken;         // the window that ends here has no known energy
     std::vector<std::uint8_t> flags;  // of the record
     double quantum_j{};               // one count of the register
+    double smear_s{};                 // by what a gauge's window is longer than a tick
     double gauge_w{};                 // noise of one reading of power; 0: a counter
     double period_ns{};               // typical distance of ticks; 0: no clock of its own
     double
