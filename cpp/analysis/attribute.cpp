@@ -355,6 +355,14 @@ Attributed Solver::run() {
     process0_ = std::max(1e-24, 1e-6 * mean_rate_ * mean_rate_ * typical);
     hyper_.process = process0_;
     aside2_.assign(n_, 0.0);
+    for (const AttributeInput::Covariate& c : in_.drift) {
+        if (n_ == 0) break;
+        std::vector<double> t_s;
+        for (const std::int64_t t : c.t_ns) {
+            t_s.push_back(1e-9 * static_cast<double>(t - in_.begin_ns.front()));
+        }
+        drift_.give(std::move(t_s), {c.value.begin(), c.value.end()});
+    }
     x_.assign(width(), mean_rate_);
     if (!in_.baseline) x_[k_] = 0.0;
     shape_noise();

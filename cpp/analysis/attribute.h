@@ -38,6 +38,13 @@ struct AttributeInput {
         double value{};
     };
     std::optional<Total> total;
+    // What all rates may move with, in proportion (a temperature, a clock): values at times in
+    // order, linear between them.
+    struct Covariate {
+        std::span<const std::int64_t> t_ns;
+        std::span<const double> value;
+    };
+    std::vector<Covariate> drift;
     double gain_std{0.05};
     bool baseline{true};
     bool settle_edges{true};  // where they are on a regular clock
