@@ -41,6 +41,13 @@ struct AttributeInput {
         double std{};  // 0: to be met exactly
     };
     std::optional<Total> total;
+    // What all rates may move with, in proportion (a temperature, a clock): values at times in
+    // order, linear between them.
+    struct Covariate {
+        std::span<const std::int64_t> t_ns;
+        std::span<const double> value;
+    };
+    std::vector<Covariate> drift;
     double gain_std{0.05};
     bool baseline{true};
     // Of all edges together, where they were put on the sensor's clock by who gives them; times

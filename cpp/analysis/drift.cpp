@@ -19,26 +19,44 @@ constexpr double kGain = 3.0;
 
 }  // namespace
 
-void DriftBasis::update(const std::vector<double>& t_s, const std::vector<double>& length_s,
-                        const std::vector<double>& model, const std::vector<double>& residual,
-                        const Tridiagonal& noise) {
-    const std::size_t n = t_s.size();
-    // Of several series one follows the other: the first says what drift there is between its
-    // times.
-    const auto first = std::is_sorted_until(t_s.begin(), t_s.end());
-    if (n < kLeastWindows || first == t_s.begin()) return;
-    const double span = *std::prev(first) - t_s.front();
-    if (span < kLeastSpanS) return;
-    t_s_.assign(t_s.begin(), first);
-    tau_.clear();
-    shape_.clear();
-    double time = 0.0, joules = 0.0;
-    for (std::size_t k = 0; k < n; ++k) {
-        time += length_s[k];
-        joules += model[k];
+double DriftBasis::Series::at(double t) const {
+    const auto it = std::lower_bound(t_s.begin(), t_s.end(), t);
+    if (it == t_s.begin()) return value.front();
+    if (it == t_s.end()) return value.back();
+    const auto k = static_cast<std::size_t>(it - t_s.begin());
+    const double part = (t - t_s[k - 1]) / (t_s[k] - t_s[k - 1]);
+    return value[k - 1] + part * (value[k] - value[k - 1]);
+}
+
+// As they are, about their mean by energy and in units of their spread: so the prior of a weight is
+// how far rates may move.
+void DriftBasis::add_given(const std::vector<double>& t_s, const std::vector<double>& model) {
+    for (const Series& series : given_) {
+        std::vector<double> shape;
+        shape.reserve(t_s.size());
+        double middle = 0.0, joules = 0.0, square = 0.0, most = 0.0;
+        for (std::size_t k = 0; k < t_s.size(); ++k) {
+            shape.push_back(series.at(t_s[k]));
+            middle += shape[k] * model[k];
+            joules += model[k];
+            most = std::max(most, std::abs(shape[k]));
+        }
+        for (double& v : shape) {
+            v -= middle / joules;
+            square += v * v;
+        }
+        const double spread = std::sqrt(square / static_cast<double>(shape.size()));
+        const bool moves = spread > 1e-9 * most;
+        for (double& v : shape) v = moves ? v / spread : 0.0;
+        shape_.push_back(std::move(shape));
     }
-    const double mean = joules / time;
-    if (!(mean > 0.0)) return;
+}
+
+void DriftBasis::add_thermal(const std::vector<double>& t_s, const std::vector<double>& length_s,
+                             const std::vector<double>& model, double mean, double span) {
+    const std::size_t n = t_s.size();
+    double joules = 0.0;
+    for (const double e : model) joules += e;
     for (const double tau : kTauS) {
         if (tau > 2.0 * span || tau < 3.0 * span / static_cast<double>(n)) continue;
         std::vector<double> warm(n), fade(n);
@@ -51,7 +69,7 @@ void DriftBasis::update(const std::vector<double>& t_s, const std::vector<double
             warm[k] = state / mean - 1.0;
             fade[k] = std::exp(-(t_s[k] - t_s[0]) / tau);
         }
-        const auto settle = [&](std::vector<double>& shape, double sign) {
+        const auto settle = [&](std::vector<double>& shape) {
             double middle = 0.0, square = 0.0;
             for (std::size_t k = 0; k < n; ++k) middle += shape[k] * model[k] / joules;
             for (double& v : shape) {
@@ -60,23 +78,19 @@ void DriftBasis::update(const std::vector<double>& t_s, const std::vector<double
             }
             // A load that is even warms evenly: nothing to be told from the rates.
             if (std::sqrt(square / static_cast<double>(n)) < 0.02) return;
-            tau_.push_back(sign * tau);
             shape_.push_back(std::move(shape));
         };
-        settle(warm, 1.0);
-        settle(fade, -1.0);
+        settle(warm);
+        settle(fade);
     }
-    const std::size_t terms = tau_.size();
-    column_.assign(terms, std::vector<double>(n));
-    for (std::size_t m = 0; m < terms; ++m) {
-        for (std::size_t k = 0; k < n; ++k) column_[m][k] = shape_[m][k] * model[k];
-    }
-    if (on_ || terms == 0) return;
-    // What the residuals would gain, with the rates as they are.
+}
+
+double DriftBasis::gain(std::size_t terms, const std::vector<double>& residual,
+                        const Tridiagonal& noise) const {
     Matrix a(terms, terms);
     std::vector<double> c(terms, 0.0), u(terms, 0.0);
     double y = 0.0;
-    for (std::size_t k = 0; k < n; ++k) {
+    for (std::size_t k = 0; k < residual.size(); ++k) {
         y = residual[k] - noise.link(k) * y;
         for (std::size_t m = 0; m < terms; ++m) {
             u[m] = column_[m][k] - noise.link(k) * u[m];
@@ -85,12 +99,47 @@ void DriftBasis::update(const std::vector<double>& t_s, const std::vector<double
         }
     }
     for (std::size_t m = 0; m < terms; ++m) a(m, m) += 1.0 / (kDriftStd * kDriftStd);
-    if (!cholesky(a)) return;
+    if (!cholesky(a)) return 0.0;
     std::vector<double> x = c;
     solve(a, x);
-    double gain = -0.5 * (log_det(a) + 2.0 * static_cast<double>(terms) * std::log(kDriftStd));
-    for (std::size_t m = 0; m < terms; ++m) gain += 0.5 * c[m] * x[m];
-    on_ = gain > kGain;
+    double out = -0.5 * (log_det(a) + 2.0 * static_cast<double>(terms) * std::log(kDriftStd));
+    for (std::size_t m = 0; m < terms; ++m) out += 0.5 * c[m] * x[m];
+    return out;
+}
+
+void DriftBasis::update(const std::vector<double>& t_s, const std::vector<double>& length_s,
+                        const std::vector<double>& model, const std::vector<double>& residual,
+                        const Tridiagonal& noise) {
+    const std::size_t n = t_s.size();
+    // Of several series one follows the other: the first says what drift there is between its
+    // times.
+    const auto first = std::is_sorted_until(t_s.begin(), t_s.end());
+    if (first == t_s.begin()) return;
+    const double span = *std::prev(first) - t_s.front();
+    const bool long_enough = n >= kLeastWindows && span >= kLeastSpanS;
+    if (!long_enough && given_.empty()) return;
+    double time = 0.0, joules = 0.0;
+    for (std::size_t k = 0; k < n; ++k) {
+        time += length_s[k];
+        joules += model[k];
+    }
+    const double mean = joules / time;
+    t_s_.assign(t_s.begin(), first);
+    shape_.clear();
+    column_.clear();
+    if (!(mean > 0.0)) return;
+    add_given(t_s, model);
+    const std::size_t told = shape_.size();
+    if (long_enough) add_thermal(t_s, length_s, model, mean, span);
+    column_.assign(shape_.size(), std::vector<double>(n));
+    for (std::size_t m = 0; m < shape_.size(); ++m) {
+        for (std::size_t k = 0; k < n; ++k) column_[m][k] = shape_[m][k] * model[k];
+    }
+    if (on_ || shape_.size() == told) return;
+    on_ = gain(shape_.size(), residual, noise) - gain(told, residual, noise) > kGain;
+    if (on_) return;
+    shape_.resize(told);
+    column_.resize(told);
 }
 
 void DriftBasis::at(double t_s, double* out) const {

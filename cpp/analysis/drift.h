@@ -1,9 +1,10 @@
-// Slow changes of all rates together: warming up, clocks that sink. A few smooth shapes of time,
-// taken in only if the residuals ask for them.
+// Slow changes of all rates together: warming up, clocks that sink. Series that were given, and a
+// few smooth shapes of time that are taken in only if the residuals ask for them.
 #pragma once
 
 #include <cstddef>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "analysis/tridiagonal.h"
@@ -18,7 +19,11 @@ constexpr double kDriftStd = 0.1;
 // (reference: RC model of die and heat sink).
 class DriftBasis {
   public:
-    [[nodiscard]] std::size_t terms() const { return on_ ? tau_.size() : 0; }
+    // A series that rates may move with, whatever the residuals say; before the first update().
+    void give(std::vector<double> t_s, std::vector<double> value) {
+        given_.push_back({std::move(t_s), std::move(value)});
+    }
+    [[nodiscard]] std::size_t terms() const { return column_.size(); }
     // Adds the shapes of window k, times its modelled value, to out[0..terms).
     void add(std::size_t k, double* out) const {
         for (std::size_t m = 0; m < terms(); ++m) out[m] += column_[m][k];
@@ -38,8 +43,19 @@ class DriftBasis {
                 const Tridiagonal& noise);
 
   private:
-    bool on_{};
-    std::vector<double> tau_;  // one a term; negative: e^(-t / tau)
+    struct Series {
+        std::vector<double> t_s, value;
+        [[nodiscard]] double at(double t) const;
+    };
+    void add_given(const std::vector<double>& t_s, const std::vector<double>& model);
+    void add_thermal(const std::vector<double>& t_s, const std::vector<double>& length_s,
+                     const std::vector<double>& model, double mean, double span);
+    // Log evidence that the first `terms` shapes gain, with the rates as they are.
+    [[nodiscard]] double gain(std::size_t terms, const std::vector<double>& residual,
+                              const Tridiagonal& noise) const;
+
+    bool on_{};  // the thermal shapes
+    std::vector<Series> given_;
     std::vector<double> t_s_;
     std::vector<std::vector<double>> shape_;   // (terms, n)
     std::vector<std::vector<double>> column_;  // shape times model

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <thread>
+#include <utility>
 
 namespace picojoule {
 namespace {
@@ -296,9 +297,13 @@ void Solver::look_for_drift() {
     }
     const std::size_t had = drift_.terms();
     drift_.update(t, shape_.length_s, model, residuals(), noise());
-    // New weights come before those of the clock.
-    const auto at = static_cast<std::ptrdiff_t>(p_ + had);
-    x_.insert(x_.begin() + at, drift_.terms() - had, 0.0);
+    // Weights that came or went stand before those of the clock.
+    const auto at = x_.begin() + static_cast<std::ptrdiff_t>(p_ + std::min(had, drift_.terms()));
+    if (drift_.terms() >= had) {
+        x_.insert(at, drift_.terms() - had, 0.0);
+    } else {
+        x_.erase(at, at + static_cast<std::ptrdiff_t>(had - drift_.terms()));
+    }
 }
 
 std::vector<double> Solver::drift_factors() const {
@@ -392,6 +397,14 @@ void Solver::fit() {
             const double at = 1e-9 * static_cast<double>(*first - in_.begin_ns.front());
             known_from_s_ = std::min(known_from_s_, at);
         }
+    }
+    for (const AttributeInput::Covariate& c : in_.drift) {
+        if (n_ == 0) break;
+        std::vector<double> t_s;
+        for (const std::int64_t t : c.t_ns) {
+            t_s.push_back(1e-9 * static_cast<double>(t - in_.begin_ns.front()));
+        }
+        drift_.give(std::move(t_s), {c.value.begin(), c.value.end()});
     }
     x_.assign(width(), 0.0);
     std::fill_n(x_.begin(), p_, mean_rate_);

@@ -146,7 +146,7 @@ py::dict attribute_py(const Times& begin, const Times& end, const Doubles& value
                       double lag_s, int contiguous, const Doubles& prior_rate,
                       const Doubles& prior_cv, const py::object& total, double gain_std,
                       bool baseline, const Flags& shifted, const Classes& series,
-                      unsigned threads) {
+                      const std::vector<std::pair<Times, Doubles>>& drift, unsigned threads) {
     AttributeInput in;
     in.begin_ns = view(begin);
     in.end_ns = view(end);
@@ -163,6 +163,7 @@ py::dict attribute_py(const Times& begin, const Times& end, const Doubles& value
     in.shifted = view(shifted);
     const std::span<const std::int32_t> series_of = view(series);
     in.threads = threads;
+    for (const auto& [t_ns, values] : drift) in.drift.push_back({view(t_ns), view(values)});
     if (!total.is_none()) {
         const auto t = total.cast<std::tuple<std::int64_t, std::int64_t, double>>();
         in.total = AttributeInput::Total{std::get<0>(t), std::get<1>(t), std::get<2>(t)};
@@ -343,7 +344,7 @@ void bind_attribute(py::module_& m) {
     m.def("attribute", &attribute_py, "begin_ns"_a, "end_ns"_a, "value"_a, "span_begin_ns"_a,
           "span_end_ns"_a, "span_class"_a, "n_classes"_a, "edge_std_ns"_a, "value_std"_a, "lag_s"_a,
           "contiguous"_a, "prior_rate"_a, "prior_cv"_a, "total"_a, "gain_std"_a, "baseline"_a,
-          "shifted"_a, "series"_a, "threads"_a);
+          "shifted"_a, "series"_a, "drift"_a, "threads"_a);
     py::class_<Live>(m, "LiveAttribution")
         .def(py::init<std::size_t, const Doubles&, const Doubles&, double, bool>(), "n_classes"_a,
              "prior_rate"_a, "prior_cv"_a, "gain_std"_a, "baseline"_a)

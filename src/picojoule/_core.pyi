@@ -179,6 +179,7 @@ def attribute(
     baseline: bool,
     shifted: NDArray[np.uint8],
     series: NDArray[np.int32],
+    drift: list[tuple[NDArray[np.int64], NDArray[np.float64]]],
     threads: int,
 ) -> dict[str, Any]: ...
 def sensor_table() -> list[dict[str, Any]]: ...

@@ -1,7 +1,8 @@
 """The part of a stored trace that tells what ran on devices.
 
 * ``kernels.arrows``        begin_ns i8, end_ns i8, kernel_class u4, path u4, graph_node u4,
-  track u2, flags u1: one row a kernel or copy, absent where they were not kept one by one
+  track u2, flags u1: one row a kernel or copy, absent where they were not kept one by one; those of
+  random seconds only, where ``overhead`` has a number ``kernels_kept_one_in``
 * ``kernel_cells.arrows``   path u4, kernel_class u4, track u4, flags u4, count u8, time_ns i8,
   least_ns i8, most_ns i8, time2_ns2 f8: their sums
 * ``kernel_classes.arrows`` name utf8, kind u1, grid_x u4 ... block_z u4, static_shared u4,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
@@ -111,6 +111,7 @@ def attribute(
     baseline: bool = True,
     shifted: ArrayLike = False,
     series: ArrayLike | None = None,
+    drift: Sequence[tuple[ArrayLike, ArrayLike]] = (),
 ) -> Attribution:
     """Split readings of an additive quantity among the spans that ran meanwhile.
 
@@ -150,6 +151,11 @@ def attribute(
             one quantity and one gain (``pj.attribute_series`` finds their gains). The readings of
             a series are neighbours, in order; windows of different series may overlap, share no
             edge and err independently. The first series should be the one that covers the time.
+        drift: (t_ns, value) series of what all rates may slowly move with: a temperature, a clock.
+            Each has one coefficient, found from the readings: a rate is multiplied by 1 plus that
+            times the series' departure from its mean (relative standard deviation of that product
+            beforehand 10 %). Times in order; linear between them, constant beyond. Drift that no
+            series explains is looked for in the residuals all the same.
 
     Raises:
         ValueError: an argument is not what it must be; the message names it and the index.
@@ -205,6 +211,7 @@ def attribute(
         bool(baseline),
         _spread("shifted", shifted, len(begins), "scalar or one for each reading").astype(np.uint8),
         _series(series, len(begins)),
+        _drift(drift),
         0,
     )
     return Attribution(gain_std=float(gain_std), **found)
@@ -276,6 +283,33 @@ def _series(given: ArrayLike | None, length: int) -> NDArray[np.int32]:
                 f"series[{int(at)}] is {array[at]} again: readings of one are neighbours"
             )
     return np.ascontiguousarray(array, dtype=np.int32)
+
+
+def _drift(
+    given: Sequence[tuple[ArrayLike, ArrayLike]],
+) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    import numpy as np
+
+    out = []
+    for i, pair in enumerate(given):
+        try:
+            t, value = pair
+        except (TypeError, ValueError):
+            raise ValueError(f"drift[{i}] must be a pair of times and values") from None
+        times = _times(f"drift[{i}] times", t)
+        values = _floats(f"drift[{i}] values", value, len(times), f"drift[{i}] times")
+        if not len(times):
+            raise ValueError(f"drift[{i}] is empty")
+        late = np.flatnonzero(np.diff(times) <= 0)
+        if len(late):
+            k = int(late[0]) + 1
+            raise ValueError(f"drift[{i}] times must ascend: [{k}] is not after [{k - 1}]")
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if len(wrong):
+            k = int(wrong[0])
+            raise ValueError(f"drift[{i}] values[{k}] is {values[k]}; leave unknown values out")
+        out.append((times, values))
+    return out
 
 
 def _spread(name: str, given: ArrayLike, length: int, what: str) -> NDArray[np.float64]:

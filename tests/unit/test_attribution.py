@@ -174,7 +174,7 @@ def test_the_same_bytes_for_any_number_of_threads():
     arguments = (
         begins, ends, joules, *load.spans[:2], load.cls.astype("i4"), k,
         np.full(n, 2e4), np.full(n, 1e-3), 0.0, -1, np.full(k, np.nan), np.full(k, 0.3),
-        None, 0.05, True, np.zeros(n, "u1"), np.zeros(n, "i4"),
+        None, 0.05, True, np.zeros(n, "u1"), np.zeros(n, "i4"), [],
     )  # fmt: skip
     one, two, five = (_core.attribute(*arguments, threads) for threads in (1, 2, 5))
     for name in ("energy", "energy_std", "cov"):
@@ -262,6 +262,72 @@ def test_warming_up(amount):
     truth = np.bincount(load.cls, inside * 1e-9 * middle) * load.watts
     assert np.abs(found.energy - truth).sum() / truth.sum() < 0.015
     assert (found.noise["drift_terms"] > 0) == (amount > 0)
+
+
+def heated(seed, seconds=60.0, amount=0.03, classes=8, mean_ns=2e7):
+    """Power that follows a temperature which something else decides, and a thermometer."""
+    rng = np.random.default_rng(seed)
+    load = Load(rng, rng.uniform(120, 600, classes), seconds, mean_ns=mean_ns)
+    at_ns = np.arange(0, int(seconds * 1e9) + 1, 500_000_000)
+    celsius = np.cumsum(rng.normal(0, 1.0, len(at_ns)))
+    celsius = 60 + 5 * (celsius - celsius.mean()) / celsius.std()
+    factor = 1 + amount * (np.interp(load.at, at_ns, celsius) - 60) / 5
+    load.sum = np.concatenate(
+        [[0.0], np.cumsum(load.power * factor[:-1] * np.diff(load.at))]
+    ) * 1e-9  # fmt: skip
+    begins, ends, joules = counter(load, seconds, edge_std=5e4, rng=rng)
+    middle = 1 + amount * (np.interp(0.5 * (load.begin + load.end), at_ns, celsius) - 60) / 5
+    inside = np.clip(np.minimum(load.end, ends[-1]) - np.maximum(load.begin, begins[0]), 0, None)
+    truth = np.bincount(load.cls, inside * 1e-9 * middle, classes) * load.watts
+    noise = {"edge_std_ns": 5e4, "value_std": 1e-3}
+    return (begins, ends, joules, *load.spans), noise, (at_ns, np.round(celsius)), truth
+
+
+def test_a_temperature_that_is_given_explains_what_rates_do():
+    blind, told, hits = [], [], []
+    for seed in range(12):
+        arguments, noise, thermometer, truth = heated(seed)
+        without = pj.attribute(*arguments, **noise)
+        found = pj.attribute(*arguments, **noise, drift=[thermometer])
+        blind.append(np.abs(without.energy - truth).sum() / truth.sum())
+        told.append(np.abs(found.energy - truth).sum() / truth.sum())
+        assert found.noise["drift_terms"] >= 1
+        assert found.noise["drift"] == pytest.approx(0.03, rel=0.35)
+        assert found.energy.sum() + found.baseline_energy == pytest.approx(found.total)
+        hits.extend(covered(found, truth))
+    assert np.mean(told) < 0.6 * np.mean(blind)
+    assert np.mean(hits) >= 0.9  # 96 classes
+
+
+def test_a_series_that_explains_nothing_does_no_harm():
+    for seed in range(3):
+        arguments, noise, thermometer, truth = heated(seed, amount=0.0)
+        other = (thermometer[0], np.full(len(thermometer[0]), 55.0))
+        found = pj.attribute(*arguments, **noise, drift=[thermometer, other])
+        without = pj.attribute(*arguments, **noise)
+        assert found.noise["drift"] < 0.005
+        # Of the doubt there is: nobody knows which of the two is nearer.
+        assert np.abs((found.energy - without.energy) / without.energy_std).max() < 3
+        assert np.mean(covered(found, truth)) >= 0.75
+    # All rates move with it by one factor: whatever its unit and offset.
+    scaled = (thermometer[0], 1e3 * thermometer[1] + 273.15)
+    again = pj.attribute(*arguments, **noise, drift=[scaled, other])
+    np.testing.assert_allclose(again.energy, found.energy, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("series", "words"),
+    [
+        ([([0, 1], [1.0])], r"drift\[0\] values has 1 elements"),
+        ([([0, 1], [1.0, 2.0]), ([5, 5], [1.0, 2.0])], r"drift\[1\] times must ascend"),
+        ([([0, 1], [1.0, np.nan])], r"drift\[0\] values\[1\] is nan"),
+        ([([], [])], r"drift\[0\] is empty"),
+        ([7], r"drift\[0\] must be a pair"),
+    ],
+)
+def test_a_wrong_series_of_drift_is_named(series, words):
+    with pytest.raises(ValueError, match=words):
+        pj.attribute([0], [10], [1.0], [0], [5], [0], drift=series)
 
 
 @pytest.mark.parametrize("exponent", [0.0, 0.3, 1.0])
