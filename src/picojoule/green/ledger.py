@@ -150,7 +150,10 @@ class Ledger:
         """``add`` of many, in one transaction: all of them, or none."""
         new = [rows.row_of(run) for run in runs]
         for row in new:
-            rows.check(row)
+            try:
+                rows.check(row)
+            except UsageError as error:
+                raise UsageError(f"run {row['uid']!r} of {row['study']!r}: {error}") from None
 
         def write(connection: Any) -> None:
             with database.transaction(connection):

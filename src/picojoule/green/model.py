@@ -25,6 +25,10 @@ STATUSES = ("running", "ok", "failed", "interrupted", "pruned", "lost")
 FAILED = ("failed", "interrupted", "lost")
 
 
+#: What is said of a run whose range is wrong.
+MISPLACED = "widened, as its range was told as {low:g} to {high:g} J, which does not hold it"
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One run of a study, as the ledger has it. Unknown is nan or "".
@@ -114,16 +118,21 @@ class Run:
 
     @property
     def energy(self) -> Quantity:
-        """Energy of the IT equipment, with its range and how it was got; may be unknown."""
+        """Energy of the IT equipment, with its range and how it was got; may be unknown.
+
+        A range that does not hold its value, as only a foreign hand can write, is widened to it,
+        and ``basis`` says so.
+        """
+        value, low, high = self.energy_j, self.energy_low_j, self.energy_high_j
+        basis = self.energy_basis
+        if low > value * (1 + 1e-9) or high < value * (1 - 1e-9):
+            basis = f"{basis}; {MISPLACED.format(low=low, high=high)}".lstrip("; ")
+            low, high = min(low, value), max(high, value)
         provenance = self.energy_provenance
         return Quantity(
-            self.energy_j,
-            (("J", 1),),
-            self.energy_low_j,
-            self.energy_high_j,
-            provenance if provenance in PROVENANCES else "estimated",
-            self.energy_basis,
-        )
+            value, (("J", 1),), low, high,
+            provenance if provenance in PROVENANCES else "estimated", basis,
+        )  # fmt: skip
 
     @property
     def device_seconds(self) -> float:

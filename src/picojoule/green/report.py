@@ -269,9 +269,9 @@ _KEYS = {"config": "config_hash", "fold": "fold", "seed": "seed"}
 
 
 def _kwh(value: float, low: float, high: float) -> tuple[float, float, float]:
-    """A run's energy and its range."""
-    energy = Quantity(value, (("J", 1),), low, high)
-    return energy.to("kWh"), *energy.range_in("kWh")
+    """A run's energy and its range, which is the value itself where there is none."""
+    low, high = (value if math.isnan(end) else end for end in (low, high))
+    return value / 3.6e6, min(low, value) / 3.6e6, max(high, value) / 3.6e6
 
 
 def _labels(columns: Columns, differ: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from ledgers import run, same
 
 from picojoule.errors import UsageError
-from picojoule.green import figures, ledger, modelled, report, report_html, report_text
+from picojoule.green import costs, figures, ledger, modelled, report, report_html, report_text
 from picojoule.green.columns import Columns, Names
 from picojoule.green.model import ROLES, STATUSES, Run, Study
 
@@ -193,3 +194,26 @@ def test_columns_of_columns() -> None:
     part = changed.where([30, 2]).where([0])
     assert (list(part.column("fold")), list(part.at("uid", [0]))) == (["new"], ["f" * 32])
     assert base.column("fold")[3] == runs[3].fold
+
+
+def test_a_range_that_does_not_hold_its_value_is_widened_and_told(tmp_path: Path) -> None:
+    """Nothing of picojoule writes such a row, but a ledger is a file that others may edit."""
+    book = kept(tmp_path, [run("a" * 32, study="odd", energy_j=10.0), run("b" * 32, study="odd")])
+    with sqlite3.connect(book.path) as file:
+        file.execute("UPDATE runs SET energy_low_j = 20, energy_high_j = 30 WHERE energy_j = 10")
+    found = book.study("odd")
+    one = found[0].energy
+    assert (one.value, one.low, one.high) == (10.0, 10.0, 30.0)
+    assert "20 to 30 J, which does not hold it" in one.basis
+    summed = costs.of(found).known_sum()
+    assert (summed.value, summed.low, summed.high) == (10.0, 10.0, 30.0)
+    assert "ranges of 1 runs (aaaaaaaa, ...) did not hold their value" in summed.basis
+    assert book.studies()[0].energy.value == 10.0
+    assert report.of(found).edh.known.range_in("J") == (10.0, 30.0)
+
+
+def test_a_run_that_cannot_be_is_named(tmp_path: Path) -> None:
+    wrong = run("b" * 32, study="odd", energy_j=10.0, energy_low_j=20.0, energy_high_j=30.0)
+    with pytest.raises(UsageError, match=r"run 'b+' of 'odd': energy_j=10.0 does not lie in"):
+        kept(tmp_path, [run("a" * 32, study="odd"), wrong])
+    assert not (tmp_path / "l.db").exists()
