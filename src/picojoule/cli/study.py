@@ -187,15 +187,15 @@ def _report(args: argparse.Namespace) -> int:
     with collector_held():
         study, settings = _study(args, report.FIELDS)
         found = report.of(study, settings, score=args.score)
-    if args.output:
-        from picojoule.green import report_html
+        if args.output:
+            from picojoule.green import report_html
 
-        report_html.write(found, args.output)
-        _terminal.note(f"the report is {args.output}")
-    else:
-        from picojoule.green import report_text
+            report_html.write(found, args.output)
+            _terminal.note(f"the report is {args.output}")
+        else:
+            from picojoule.green import report_text
 
-        _print(report_text.render(found).rstrip("\n"))
+            _print(report_text.render(found).rstrip("\n"))
     return 0
 
 

@@ -102,9 +102,12 @@ class Columns:
 
     def scores(self, name: str) -> Numbers:
         """The score of that name, shape (n,); nan where there is none."""
-        nan = float("nan")
-        told = [scores.get(name, nan) for scores in self.column("scores")]
-        return np.array(told, np.float64).reshape(self.size)
+        key = f"scores.{name}"
+        if key not in self._numbers:
+            nan = float("nan")
+            told = [scores.get(name, nan) for scores in self.column("scores")]
+            self._numbers[key] = np.array(told, np.float64).reshape(self.size)
+        return self._numbers[key]
 
     def at(self, name: str, where: Sequence[int]) -> Sequence[Any]:
         """Values of a field of the runs at these places."""

@@ -150,11 +150,12 @@ def _decoded(name: str, values: Sequence[Any], known: dict[Any, Any]) -> Sequenc
         return [math.nan if v is None else v for v in values]
     if name in JSON_COLUMNS:
         devices = name == "devices"
-        for text in set(values):
-            if (devices, text) not in known:
-                value = None if text is None else json.loads(text)
-                known[devices, text] = tuple(value or ()) if devices else value
-        return [known[devices, text] for text in values]
+        mine = known.setdefault(devices, {None: () if devices else None})
+        # As one text: a call for each would take thrice the time.
+        new = [text for text in dict.fromkeys(values) if text not in mine]
+        made = json.loads(f"[{','.join(new)}]")
+        mine.update(zip(new, (tuple(m or ()) for m in made) if devices else made, strict=True))
+        return list(map(mine.__getitem__, values))
     if name == "git_dirty":
         return [None if v is None else bool(v) for v in values]
     return values
