@@ -177,6 +177,9 @@ def shown(found: Quantity, unit: str = "") -> str:
         ends = [Quantity(end, found.dimension) for end in (found.low, found.high)]
         low, high = (in_unit(e, unit or e._unit_shown()[0]) for e in ends)
         return f"{UNKNOWN}, between {low} and {high}"
+    if math.isfinite(found.low) and found.low > 0 and math.isnan(found.high):
+        least = Quantity(found.low, found.dimension)
+        return f"{UNKNOWN}, at least {in_unit(least, unit or least._unit_shown()[0])}"
     return UNKNOWN
 
 
