@@ -42,10 +42,10 @@ def _table(s: Story) -> str:
     return "\n".join(
         [
             r"\begin{table}[t]",
-            r"\centering\footnotesize",
+            r"\centering\scriptsize",
             rf"\caption{{What the result of {e(s.name)} cost. {e(s.result())} Figures are of "
             rf"{scope}; ranges in brackets are 95\,\% where they are statistical.}}",
-            r"\begin{tabular}{@{}p{.24\linewidth}p{.21\linewidth}p{.13\linewidth}p{.3\linewidth}@{}}",
+            r"\begin{tabular}{@{}p{.2\linewidth}p{.19\linewidth}p{.12\linewidth}p{.38\linewidth}@{}}",
             r"\toprule",
             r"What & Value & How & Rests on (factor, source, year) \\",
             r"\midrule",
