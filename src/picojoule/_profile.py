@@ -8,27 +8,24 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from picojoule import _annotations, _core
+from picojoule import _annotations, _arguments, _core
+from picojoule._recorded import PmSampling, recorded
 from picojoule.errors import NoMeterError, NotFinishedError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from picojoule._counts import CountTable
-    from picojoule.counters import PmReadings
     from picojoule.counters_view import Counter
     from picojoule.flops.summary import Flops
     from picojoule.green.recording import Recording, Told
     from picojoule.kernels import KernelTable
     from picojoule.results import Estimate, Profile, RegionTable
 
-#: Fastest fixed rate; beyond it no meter has anything new to say.
-MOST_HZ = 5000.0
 #: How long the first look at a result may wait for the closing tick of a meter that stalls.
 _CLOSING_S = 10.0
 
@@ -129,14 +126,14 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         if name is not None and not isinstance(name, str):
             raise TypeError(f"a profile's name must be a str, not {type(name).__name__}")
         self.name = name or ""
-        self._sources = _check_sources(sources)
-        self._rate_hz = _check_rate(rate_hz)
+        self._sources = _arguments.sources_of(sources)
+        self._rate_hz = _arguments.rate_of(rate_hz)
         self._output = None if output is None else os.fspath(output)
-        self._kernels = _check_kernels(kernels)
-        self._annotations = _check_annotations(annotations)
-        self._counts = _read_counts(counts)
-        self._pm = None if pm_interval_us is None else _PmSampling(pm_interval_us)
-        self._told = _check_study(study, role, config, fold, seed)
+        self._kernels = _arguments.kernels_of(kernels)
+        self._annotations = _arguments.annotations_of(annotations)
+        self._counts = _arguments.counts_of(counts)
+        self._pm = None if pm_interval_us is None else PmSampling(pm_interval_us)
+        self._told = _arguments.study_of(study, role, config, fold, seed)
         self._recording: Recording | None = None
         self._annotated = False  # this profile counts among those that want annotations
         self._session: _core.Session | None = None
@@ -155,7 +152,9 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
                 "Make a new one with picojoule.profile(...) for each block."
             )
         journal = "" if self._output is None else self._create_output(self._output)
-        sources = None if self._sources is None else [_resolve(s) for s in self._sources]
+        sources = (
+            None if self._sources is None else [_arguments.native_source(s) for s in self._sources]
+        )
         # Who recorded it is asked for now only if a journal needs it.
         meta = _meta() if journal else []
         try:
@@ -241,7 +240,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             )
             one._counts = self._counts
             one._told = None if self._told is None else self._told.again()
-            one._pm = None if self._pm is None else _PmSampling(self._pm.interval_us)
+            one._pm = None if self._pm is None else PmSampling(self._pm.interval_us)
             told.last_profile = one
             return one
 
@@ -353,7 +352,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         if self._result is None:
             from picojoule._runs import profile_of
 
-            self._result = profile_of(_recorded(session, self._counts, self._pm))
+            self._result = profile_of(recorded(session, self._counts, self._pm))
         return self._result
 
     def snapshot(self) -> Profile:
@@ -366,7 +365,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
             raise NotFinishedError("nothing was measured yet: this profile was never entered")
         from picojoule._runs import profile_of
 
-        return profile_of(_recorded(self._session, self._counts, self._pm))
+        return profile_of(recorded(self._session, self._counts, self._pm))
 
     def _finish_output(self) -> None:
         """Turn the journal into the finished trace; once."""
@@ -379,7 +378,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
         from picojoule._runs import profile_of
 
         trouble = self._session.flush(_CLOSING_S)
-        trace = _recorded(self._session, self._counts, self._pm)
+        trace = recorded(self._session, self._counts, self._pm)
         self._result = profile_of(trace)
         words = _trace.finish(self._output, trace, trouble)
         if words:
@@ -398,7 +397,7 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
 
         _ = self.result  # waits for the closing tick
         assert self._session is not None
-        _trace.save(path, _recorded(self._session, self._counts, self._pm))
+        _trace.save(path, recorded(self._session, self._counts, self._pm))
 
     @property
     def energy_j(self) -> float:
@@ -503,139 +502,6 @@ class profile:  # noqa: N801 - a verb to its users: `with pj.profile():`
                 )
 
 
-_KERNELS = ("all", "sums", "overlay", "off")
-
-
-def _check_study(study: Any, *others: Any) -> Told | None:
-    if study is None and all(other is None for other in others):
-        return None
-    from picojoule.green.recording import told
-
-    return told(study, *others)
-
-
-def _read_counts(counts: str | os.PathLike[str] | None) -> CountTable | None:
-    if counts is None:
-        return None
-    from picojoule._counts import load_counts
-
-    return load_counts(counts)
-
-
-class _PmSampling:
-    """The sampler of performance monitors beside a profile, or why there is none."""
-
-    def __init__(self, interval_us: float) -> None:
-        from picojoule.counters import PmSampler
-
-        self.interval_us = interval_us
-        self.refusal = ""
-        self._sampler = PmSampler(interval_us=interval_us)
-
-    def begin(self) -> None:
-        try:
-            self._sampler.__enter__()
-        except NoMeterError as error:
-            self.refusal = f"counters were not sampled: {error}"
-
-    def end(self) -> None:
-        self._sampler.__exit__()
-
-    def readings(self) -> PmReadings | None:
-        try:
-            return self._sampler.readings
-        except NotFinishedError:  # refused, or the profile is open still
-            return None
-
-
-def _recorded(
-    session: _core.Session, counts: CountTable | None, pm: _PmSampling | None
-) -> _core.Trace:
-    """What was recorded, with what this process knows of the work that it did."""
-    trace = session.trace()
-    if pm is not None:
-        trace.pm = pm.readings()
-    if counts or "picojoule.flops" in sys.modules or "torch._inductor" in sys.modules:
-        from picojoule.flops.collect import environment_with_work
-
-        environment = environment_with_work(trace, counts)
-        if environment is not None:
-            trace.environment = environment
-    if pm is not None and pm.refusal:
-        from picojoule import _environment
-
-        known = getattr(trace, "environment", None) or _environment.environment(trace)
-        trace.environment = {**known, "pm_refusal": pm.refusal}
-    return trace
-
-
-def _check_kernels(kernels: object) -> str:
-    if kernels is None or kernels is True:
-        return "all"
-    if kernels is False:
-        return "off"
-    if isinstance(kernels, str) and kernels in _KERNELS:
-        return kernels
-    raise UsageError(
-        f"kernels must be one of {', '.join(_KERNELS)}, True or False, not {kernels!r}"
-    )
-
-
-def _check_annotations(annotations: object) -> bool:
-    if isinstance(annotations, bool):
-        return annotations
-    raise UsageError(f"annotations must be True or False, not {annotations!r}")
-
-
-def _check_rate(rate_hz: float | None) -> float:
-    if rate_hz is None:
-        return 0.0
-    try:
-        rate = float(rate_hz)
-    except (TypeError, ValueError):
-        raise UsageError(
-            f"rate_hz must be a number of readings a second, got {rate_hz!r}"
-        ) from None
-    if not 0.01 <= rate <= MOST_HZ:
-        raise UsageError(
-            f"rate_hz={rate_hz!r} is out of range: between 0.01 and {MOST_HZ:.0f} readings "
-            "a second, or None to follow each meter's own clock"
-        )
-    return rate
-
-
-def _check_sources(sources: str | Sequence[str] | None) -> list[str] | None:
-    if sources is None:
-        return None
-    names = (
-        [sources] if isinstance(sources, str) or not isinstance(sources, Iterable) else [*sources]
-    )
-    if not names or not all(isinstance(n, str) and n for n in names):
-        raise UsageError(
-            "sources must be None (all meters that work) or names such as ['nvml'], "
-            f"got {sources!r}"
-        )
-    return names
-
-
-def _resolve(source: str) -> str:
-    """``replay:PATH`` -> ``replay:KEY``: the native side knows no files, nor sensors by name."""
-    meter, _, argument = source.partition(":")
-    if meter == "simulate":
-        if not argument:
-            raise UsageError("simulate needs a sensor: sources=['simulate:nvml_energy']")
-        from picojoule.simulate.live_meter import live
-
-        return "simulate:" + live(source).native()
-    if meter != "replay":
-        return source
-    if not argument:
-        raise UsageError("replay needs a trace: sources=['replay:run.pj']")
-    from picojoule import _trace
-
-    return "replay:" + _core.offer_replay(_trace.read(argument))
-
-
 def _meta() -> list[str]:
     from picojoule._environment import describe
 
@@ -665,4 +531,3 @@ def _at_exit() -> None:
 
 
 atexit.register(_at_exit)
-_Decorated = Callable[..., Any]

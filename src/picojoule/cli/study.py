@@ -182,18 +182,20 @@ def _show(args: argparse.Namespace) -> int:
 
 def _report(args: argparse.Namespace) -> int:
     from picojoule.green import report
+    from picojoule.green.columns import collector_held
 
-    study, settings = _study(args)
-    found = report.of(study, settings, score=args.score)
-    if args.output:
-        from picojoule.green import report_html
+    with collector_held():
+        study, settings = _study(args, report.FIELDS)
+        found = report.of(study, settings, score=args.score)
+        if args.output:
+            from picojoule.green import report_html
 
-        report_html.write(found, args.output)
-        _terminal.note(f"the report is {args.output}")
-    else:
-        from picojoule.green import report_text
+            report_html.write(found, args.output)
+            _terminal.note(f"the report is {args.output}")
+        else:
+            from picojoule.green import report_text
 
-        _print(report_text.render(found).rstrip("\n"))
+            _print(report_text.render(found).rstrip("\n"))
     return 0
 
 
@@ -297,11 +299,11 @@ def _whatif(args: argparse.Namespace) -> int:
 # -- What they share -------------------------------------------------------------------------------
 
 
-def _study(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
+def _study(args: argparse.Namespace, only: Sequence[str] = ()) -> tuple[Any, dict[str, Any]]:
     """The study, and the settings of this call."""
     from picojoule.green.study import checked_settings
 
-    study = _ledger(args).study(args.study)
+    study = _ledger(args).study(args.study, only)
     given = _words(args.settings)
     for name in ("region", "pue"):
         if getattr(args, name) is not None:

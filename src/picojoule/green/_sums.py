@@ -4,72 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from operator import attrgetter
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from picojoule.green.model import Run
+from picojoule.green.columns import Columns, Mask, Names, Numbers
+from picojoule.green.model import Run, columns_of
 from picojoule.green.quantities import PROVENANCES, Dimension, Quantity, unit_of
 
-_FIELDS = (
-    "region", "device_name", "duration_s", "device_count", "energy_j", "energy_low_j",
-    "energy_high_j", "energy_provenance", "energy_basis", "flops", "flops_provenance", "origin",
-)  # fmt: skip
 _J = unit_of("J")[0]
 _FLOP = unit_of("FLOP")[0]
 _S = unit_of("s")[0]
 
-Mask = NDArray[np.bool_]
-Numbers = NDArray[np.float64]
 
-
-class Names:
-    """A column of names, each as the place of it among the few distinct ones."""
-
-    def __init__(self, column: Sequence[str]) -> None:
-        """Find the distinct names."""
-        place = {name: i for i, name in enumerate(dict.fromkeys(column))}
-        self.codes = np.fromiter(map(place.__getitem__, column), np.int64, len(column))
-        self.distinct = tuple(place)
-
-    def being(self, name: str) -> Mask:
-        """Which rows have that name."""
-        if name not in self.distinct:
-            return np.zeros(self.codes.size, bool)
-        return np.asarray(self.codes == self.distinct.index(name))
-
-    def counts(self, among: Mask) -> dict[str, int]:
-        """How many of the rows ``among`` have each name, most first."""
-        many = np.bincount(self.codes[among], minlength=len(self.distinct)).tolist()
-        found = [(name, n) for name, n in zip(self.distinct, many, strict=True) if n]
-        return dict(sorted(found, key=lambda f: -f[1]))
-
-
-class Columns:
-    """The runs as columns. What is negative or infinite counts as unknown."""
+class Sums:
+    """Sums over runs. What is negative or infinite counts as unknown."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         """Read the fields of every run once."""
-        rows = tuple(runs)
-        # Field by field: a tuple for each run would keep the garbage collector busy.
-        told: dict[str, Any] = {f: list(map(attrgetter(f), rows)) for f in _FIELDS}
-        self.count = len(rows)
-        self.regions = Names(told["region"])
-        self.devices = Names(told["device_name"])
-        self.duration_s = _numbers(told["duration_s"])
-        self.device_s = self.duration_s * _numbers(told["device_count"])
-        self.energy_j = _numbers(told["energy_j"])
-        self._low_j = np.fmin(_numbers(told["energy_low_j"]), self.energy_j)
-        self._high_j = np.fmax(_numbers(told["energy_high_j"]), self.energy_j)
-        self._energy_how = Names(told["energy_provenance"])
-        self._energy_basis = Names(told["energy_basis"])
-        self.flops = _numbers(told["flops"])
-        self._flops_how = Names(told["flops_provenance"])
-        self._time_how = Names(
-            ["measured" if o == "recorded" else "imported" for o in told["origin"]]
-        )
+        columns = columns_of(runs)
+        self.count = columns.size
+        self.regions = columns.names("region")
+        self.devices = columns.names("device_name")
+        self.duration_s = _numbers(columns, "duration_s")
+        self.device_s = self.duration_s * _numbers(columns, "device_count")
+        self.energy_j = _numbers(columns, "energy_j")
+        self._low_j = np.fmin(_numbers(columns, "energy_low_j"), self.energy_j)
+        self._high_j = np.fmax(_numbers(columns, "energy_high_j"), self.energy_j)
+        self._energy_how = columns.names("energy_provenance")
+        self._energy_basis = columns.names("energy_basis")
+        self.flops = _numbers(columns, "flops")
+        self._flops_how = columns.names("flops_provenance")
+        origins = columns.names("origin")
+        recorded = origins.being("recorded")
+        self._time_how = Names(["measured" if r else "imported" for r in recorded.tolist()])
 
     def energy(self, among: Mask | None = None) -> Quantity:
         """Joules of the runs ``among``; at least those that are known, if some are not."""
@@ -137,6 +104,6 @@ class Columns:
         return Quantity(summed, dimension, least, most, worst or "estimated", f"{what}: {said}")
 
 
-def _numbers(column: Sequence[float]) -> Numbers:
-    out = np.asarray(column, dtype=np.float64)
+def _numbers(columns: Columns, name: str) -> Numbers:
+    out = columns.numbers(name)
     return np.where(np.isfinite(out) & (out >= 0), out, np.nan)

@@ -15,7 +15,8 @@ import numpy as np
 
 from picojoule.errors import UsageError
 from picojoule.green import carbon, factors, money
-from picojoule.green.model import Run, Study
+from picojoule.green.columns import Columns, Names
+from picojoule.green.model import Run, Study, columns_of
 from picojoule.green.places import UnknownPlaceError
 from picojoule.green.quantities import PROVENANCES, Quantity, quantity, unit_of, unknown
 
@@ -96,17 +97,18 @@ def of(
     if kind not in KINDS:
         raise UsageError(f"cost must be one of {', '.join(KINDS)}, not {kind!r}")
     told = settings if settings is not None else getattr(runs, "settings", {})
+    columns = columns_of(runs)
     if kind == "energy":
-        return _energy(runs)
+        return _energy(columns)
     if kind == "hours":
-        seconds = [r.device_seconds for r in runs]
-        return _plain(runs, "hours", "s", seconds, timed_by(runs), "wall time x devices")
+        return _hours(columns)
     if kind == "flops":
-        kinds = {r.flops_provenance for r in runs if not math.isnan(r.flops)}
-        return _plain(runs, "flops", "FLOP", [r.flops for r in runs], _worst(kinds), "model FLOPs")
+        flops = columns.numbers("flops")
+        how = _worst_of(columns.names("flops_provenance"), ~np.isnan(flops))
+        return _plain("flops", "FLOP", flops, how, "model FLOPs")
     if kind == "co2e":
-        return _co2e(runs, told)
-    return _money(runs, told)
+        return _co2e(columns, told)
+    return _money(columns, told)
 
 
 def scaled_sum(costs: Costs, factor: NDArray[np.float64], how: str) -> Quantity:
@@ -129,31 +131,44 @@ def scaled_sum(costs: Costs, factor: NDArray[np.float64], how: str) -> Quantity:
 
 def timed_by(runs: Sequence[Run]) -> str:
     """Provenance of durations: picojoule's own clock, or what another tool's file says."""
-    return "imported" if any(r.origin != "recorded" for r in runs) else "measured"
+    return _timed_by(columns_of(runs))
 
 
-def _energy(runs: Sequence[Run]) -> Costs:
-    value = np.array([r.energy_j for r in runs], float)
-    low = np.array([r.energy_low_j for r in runs], float)
-    high = np.array([r.energy_high_j for r in runs], float)
+def _timed_by(columns: Columns) -> str:
+    recorded = columns.names("origin").distinct in ((), ("recorded",))
+    return "measured" if recorded else "imported"
+
+
+def _energy(columns: Columns) -> Costs:
+    value = columns.numbers("energy_j")
+    low, high = columns.numbers("energy_low_j"), columns.numbers("energy_high_j")
     low, high = np.where(np.isnan(low), value, low), np.where(np.isnan(high), value, high)
-    known = ~np.isnan(value)
-    kinds = {r.energy_provenance for r, k in zip(runs, known.tolist(), strict=True) if k}
+    basis = "energy of the IT equipment"
+    wrong = (low > value * (1 + 1e-9)) | (high < value * (1 - 1e-9))
+    if wrong.any():
+        one = columns.at("uid", [int(np.argmax(wrong))])[0][:8]
+        basis += (
+            f"; ranges of {int(wrong.sum())} runs ({one}, ...) did not hold their value: widened"
+        )
+        low, high = np.minimum(low, value), np.maximum(high, value)
+    how = _worst_of(columns.names("energy_provenance"), ~np.isnan(value))
     return Costs(
-        "energy", "J", value, low, high, _worst(kinds), "energy of the IT equipment",
-        _why(value, "energy", [r.energy_basis for r in runs]),
+        "energy", "J", value, low, high, how, basis,
+        _why(value, "energy", columns.column("energy_basis")),
     )  # fmt: skip
 
 
-def _plain(
-    runs: Sequence[Run], kind: str, unit: str, values: list[float], provenance: str, basis: str
-) -> Costs:
-    value = np.array(values, float)
+def _hours(columns: Columns) -> Costs:
+    seconds = columns.numbers("duration_s") * columns.numbers("device_count")
+    return _plain("hours", "s", seconds, _timed_by(columns), "wall time x devices")
+
+
+def _plain(kind: str, unit: str, value: NDArray[np.float64], provenance: str, basis: str) -> Costs:
     names = {"hours": "device-hours", "flops": "FLOPs"}
     return Costs(kind, unit, value, value, value, provenance, basis, _why(value, names[kind]))
 
 
-def _co2e(runs: Sequence[Run], told: Mapping[str, Any]) -> Costs:
+def _co2e(columns: Columns, told: Mapping[str, Any]) -> Costs:
     def factor(region: str) -> Quantity:
         try:
             return carbon.co2e(
@@ -168,10 +183,10 @@ def _co2e(runs: Sequence[Run], told: Mapping[str, Any]) -> Costs:
         except UnknownPlaceError as why:
             return unknown("g", str(why))
 
-    return _scaled(_energy(runs), "co2e", "g", _regions(runs, told), factor, 3.6e6)
+    return _scaled(_energy(columns), "co2e", "g", _regions(columns, told), factor, 3.6e6)
 
 
-def _facility(runs: Sequence[Run], told: Mapping[str, Any]) -> Costs:
+def _facility(columns: Columns, told: Mapping[str, Any]) -> Costs:
     """Energy times PUE: a tariff is paid for the whole facility."""
 
     def factor(region: str) -> Quantity:
@@ -185,22 +200,23 @@ def _facility(runs: Sequence[Run], told: Mapping[str, Any]) -> Costs:
         except UnknownPlaceError as why:
             return unknown("", str(why))
 
-    return _scaled(_energy(runs), "energy", "J", _regions(runs, told), factor, 1.0)
+    return _scaled(_energy(columns), "energy", "J", _regions(columns, told), factor, 1.0)
 
 
-def _regions(runs: Sequence[Run], told: Mapping[str, Any]) -> list[str]:
+def _regions(columns: Columns, told: Mapping[str, Any]) -> Names:
+    """Where each run ran, "" if nobody said."""
     shared = str(told.get("region") or "")
     if told.get("everywhere"):
-        return [shared] * len(runs)
-    return [r.region or shared for r in runs]
+        return Names([shared] * columns.size)
+    return columns.names("region").renamed(lambda own: own or shared)
 
 
-def _money(runs: Sequence[Run], told: Mapping[str, Any]) -> Costs:
+def _money(columns: Columns, told: Mapping[str, Any]) -> Costs:
     ways = [k for k in ("price_per_device_hour", "vendor", "price_per_kwh") if told.get(k)]
     if len(ways) > 1:
         raise UsageError(f"{' and '.join(f'{w}=' for w in ways)} are two prices; say one of them")
     if not ways:
-        nothing = np.full(len(runs), math.nan)
+        nothing = np.full(columns.size, math.nan)
         why = (
             "no price: say price_per_device_hour='2 USD/h', vendor='...' or "
             "price_per_kwh='0.25 EUR/kWh'"
@@ -219,29 +235,28 @@ def _money(runs: Sequence[Run], told: Mapping[str, Any]) -> Costs:
                 tables=told.get("tables"),
             )
 
-        hours = of(runs, "hours")
-        return _scaled(hours, "money", "USD", [r.device_name for r in runs], price_of, 1.0)
+        return _scaled(_hours(columns), "money", "USD", columns.names("device_name"), price_of, 1.0)
     price = quantity(told[ways[0]])
     per = "kWh" if ways[0] == "price_per_kwh" else "h"
     currency = money.currency_of(price)
     quantity(price, f"{currency}/{per}")  # refuses a price of another kind
-    base = _facility(runs, told) if per == "kWh" else of(runs, "hours")
-    return _scaled(base, "money", currency, [""] * len(runs), lambda _: price, 1.0)
+    base = _facility(columns, told) if per == "kWh" else _hours(columns)
+    everywhere = Names([""] * columns.size)
+    return _scaled(base, "money", currency, everywhere, lambda _: price, 1.0)
 
 
 def _scaled(
     base: Costs,
     kind: str,
     unit: str,
-    keys: Sequence[str],
+    keys: Names,
     factor_of: Callable[[str], Quantity],
     per: float,
 ) -> Costs:
     """``base`` times the factor of each run's key, which is told for ``per`` units of ``base``."""
-    place = {key: i for i, key in enumerate(dict.fromkeys(keys))}
-    factors_used = [factor_of(key) for key in place]
+    factors_used = [factor_of(key) for key in keys.distinct]
     rows = np.array([(f.value, f.low, f.high) for f in factors_used], float).reshape(-1, 3) / per
-    table = rows[np.fromiter(map(place.__getitem__, keys), np.intp, len(keys))]
+    table = rows[keys.codes]
     value = base.value * table[:, 0]
     with np.errstate(divide="ignore", invalid="ignore"):
         down = np.hypot(1.0 - base.low / base.value, 1.0 - table[:, 1] / table[:, 0])
@@ -259,6 +274,10 @@ def _scaled(
 def _worst(provenances: set[str]) -> str:
     known = [p for p in provenances if p in PROVENANCES]
     return max(known, key=PROVENANCES.index) if known else "estimated"
+
+
+def _worst_of(names: Names, known: NDArray[np.bool_]) -> str:
+    return _worst(set(names.among(known)))
 
 
 def _why(value: NDArray[np.float64], what: str, bases: Sequence[str] = ()) -> str:

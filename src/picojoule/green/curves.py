@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -41,17 +40,27 @@ def points(
 def _points(
     study: Study, charged: Costs, name: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
-    sums: dict[str, list[float]] = {}
-    for i, (r, c) in enumerate(zip(study, charged.value.tolist(), strict=True)):
-        value = r.scores.get(name, math.nan)
-        if r.status != "ok" or r.role not in SEARCHED or not math.isfinite(value):
-            continue
-        entry = sums.setdefault(r.config_hash or f"run {i}", [0.0, 0.0, 0.0])
-        entry[0] += c
-        entry[1] += value
-        entry[2] += 1.0
-    table = np.array(list(sums.values()), float).reshape(-1, 3)
-    return table[:, 0] / table[:, 2], table[:, 1] / table[:, 2], list(sums)
+    columns = study.columns
+    configs, values = columns.names("config_hash"), columns.scores(name)
+    chosen = (
+        np.isfinite(values)
+        & columns.names("status").being("ok")
+        & columns.names("role").being(*SEARCHED)
+    )
+    at = np.flatnonzero(chosen)
+    alone = configs.being("")[at]
+    # A run without a configuration has a class of its own, behind those of all configurations.
+    classes = np.where(alone, len(configs.distinct) + at, configs.codes[at])
+    found, first, place = np.unique(classes, return_index=True, return_inverse=True)
+    many = np.bincount(place, minlength=len(found))
+    spent = np.bincount(place, charged.value[at], len(found)) / many
+    scored = np.bincount(place, values[at], len(found)) / many
+    order = np.argsort(first)
+    hashes = [
+        configs.distinct[c] if c < len(configs.distinct) else f"run {c - len(configs.distinct)}"
+        for c in found[order].tolist()
+    ]
+    return spent[order], scored[order], hashes
 
 
 def law(study: Study, cost: str = "energy", score: str | None = None, kind: str = "log") -> Law:
@@ -115,13 +124,23 @@ def next_point(
 
 def varied_keys(study: Study, hashes: Sequence[str]) -> list[str]:
     """Names of the hyper-parameters in which these configurations differ."""
-    seen: dict[str, Mapping[str, Any]] = {}
-    wanted = set(hashes)
-    for r in study:
-        if r.config_hash in wanted and isinstance(r.config, Mapping):
-            seen.setdefault(r.config_hash, r.config)
+    seen = configs_of(study, hashes)
     keys = dict.fromkeys(key for config in seen.values() for key in config)
     return [key for key in keys if _varies(key, seen.values())]
+
+
+def configs_of(study: Study, hashes: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """Config hash -> hyper-parameters, of those that have some by name."""
+    names = study.columns.names("config_hash")
+    codes, first = np.unique(names.codes, return_index=True)
+    wanted = set(hashes)
+    at = sorted(
+        i
+        for c, i in zip(codes.tolist(), first.tolist(), strict=True)
+        if names.distinct[c] in wanted
+    )
+    told = zip(study.columns.at("config_hash", at), study.columns.at("config", at), strict=True)
+    return {key: config for key, config in told if isinstance(config, Mapping)}
 
 
 def _varies(key: str, configs: Iterable[Mapping[str, Any]]) -> bool:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from picojoule.green import costs as _costs
+from picojoule.green.columns import Columns, Names
 from picojoule.green.costs import Costs
-from picojoule.green.model import ROLES, STATUSES, Run, Study
+from picojoule.green.model import FAILED, ROLES, STATUSES, Run, Study
 from picojoule.green.quantities import Quantity, quantity, unknown
 from picojoule.green.refusal import Refusal
 from picojoule.green.scores import larger_is_better_of, score_name_of
@@ -141,11 +142,10 @@ def decompose(study: Study, cost: str = "energy", score: str | None = None) -> E
     Raises:
         UsageError: an unknown kind of cost.
     """
-    runs = list(study)
+    columns = study.columns
     charged = _costs.of(study, cost)
     notes: list[str] = []
-    roles = np.array([r.role for r in runs], object)
-    statuses = np.array([r.status for r in runs], object)
+    roles, statuses = columns.names("role"), columns.names("status")
     missing = np.isnan(charged.value)
     known = charged.known_sum()
     if missing.any():
@@ -156,45 +156,35 @@ def decompose(study: Study, cost: str = "energy", score: str | None = None) -> E
     final_mask = _final(study, score, notes)
     final = _final_cost(charged, final_mask)
     ratio = _ratio(known, final)
-    per_example, examples = _per_example(runs, final_mask, charged, notes)
+    per_example, examples = _per_example(columns, final_mask, charged, notes)
     flops = _costs.of(study, "flops")
-    flops_each, _ = _per_example(runs, final_mask, flops, [])
-    size = _common(runs, final_mask, "dataset_size")
-    walls = np.array([r.duration_s for r in runs], float)
-    part = {
-        status: _share(charged, statuses == status, known)
-        for status in STATUSES
-        if (statuses == status).any()
-    }
-    failed_mask = np.array([r.failed for r in runs], bool)
+    flops_each, _ = _per_example(columns, final_mask, flops, [])
+    size = _common(columns, final_mask, "dataset_size")
+    walls = columns.numbers("duration_s")
     return EDH(
         study=study.name,
         kind=cost,
-        runs=len(runs),
+        runs=columns.size,
         per_example=per_example,
         flops_per_example=flops_each,
         examples=examples,
         dataset_size=size,
         epochs=examples / size if size > 0 else math.nan,
-        configs=_configs(runs, notes),
+        configs=_configs(columns, notes),
         h_cost=ratio,
-        folds=max(1, len({r.fold for r in runs} - {""})),
-        seeds=max(1, len({r.seed for r in runs} - {""})),
+        folds=_repeats(columns.names("fold")),
+        seeds=_repeats(columns.names("seed")),
         final_runs=int(final_mask.sum()),
         total=charged.sum(),
         known=known,
         final=final,
-        failed=_share(charged, failed_mask, known),
-        by_role={
-            role: _share(charged, roles == role, known) for role in ROLES if (roles == role).any()
-        },
-        by_status=part,
+        failed=_share(charged, statuses.being(*FAILED), known),
+        by_role=_shares(charged, roles, ROLES, known),
+        by_status=_shares(charged, statuses, STATUSES, known),
         device_s=_costs.of(study, "hours").sum(),
-        wall_serial_s=_seconds(
-            runs, walls, walls.sum() if len(walls) else 0.0, "one after the other"
-        ),
+        wall_serial_s=_seconds(study, walls, walls.sum(), "one after the other"),
         wall_parallel_s=_seconds(
-            runs, walls, walls.max(initial=0.0), "all runs at once: the longest"
+            study, walls, walls.max(initial=0.0), "all runs at once: the longest"
         ),
         unknown_runs=int(missing.sum()),
         notes=tuple(notes),
@@ -203,13 +193,15 @@ def decompose(study: Study, cost: str = "energy", score: str | None = None) -> E
 
 def _final(study: Study, score: str | None, notes: list[str]) -> NDArray[np.bool_]:
     """Which runs are the final experiment."""
-    runs = list(study)
-    marked = np.array([r.role == "final" and not r.failed for r in runs], bool)
+    columns = study.columns
+    roles, configs = columns.names("role"), columns.names("config_hash")
+    ended = ~columns.names("status").being(*FAILED)
+    marked = roles.being("final") & ended
     if marked.any():
         return marked
-    searched = np.array([r.role in SEARCHED and not r.failed for r in runs], bool)
-    hashes = {r.config_hash for r, s in zip(runs, searched.tolist(), strict=True) if s}
-    if len(hashes) == 1:
+    tried = roles.being(*SEARCHED)
+    searched = tried & ended
+    if len(configs.among(searched)) == 1:
         notes.append("no run has the role 'final'; all have one configuration and count as final")
         return searched
     try:
@@ -217,18 +209,17 @@ def _final(study: Study, score: str | None, notes: list[str]) -> NDArray[np.bool
         larger = larger_is_better_of(study, name)
     except (Refusal, ValueError) as why:
         notes.append(f"which run is the final one is unknown: none has that role, and {why}")
-        return np.zeros(len(runs), bool)
-    means = trial_scores([r for r in runs if r.role in SEARCHED], name)
+        return np.zeros(columns.size, bool)
+    means = trial_scores(study.part(tried), name)
     if not means:
         notes.append("which run is the final one is unknown: none has that role, and no "
                      "configuration has a score")  # fmt: skip
-        return np.zeros(len(runs), bool)
+        return np.zeros(columns.size, bool)
     best = (max if larger else min)(means, key=lambda key: means[key])
     notes.append(
         f"no run has the role 'final'; the configuration with the best {name!r} stands for it"
     )
-    chosen = np.array([r.config_hash == best for r in runs], bool)
-    return np.asarray(chosen & searched, bool)
+    return configs.being(best) & searched
 
 
 def _final_cost(charged: Costs, mask: NDArray[np.bool_]) -> Quantity:
@@ -244,12 +235,12 @@ def _ratio(known: Quantity, final: Quantity) -> float:
 
 
 def _per_example(
-    runs: list[Run], mask: NDArray[np.bool_], charged: Costs, notes: list[str]
+    columns: Columns, mask: NDArray[np.bool_], charged: Costs, notes: list[str]
 ) -> tuple[Quantity, float]:
     """(cost of one example, examples of one run) of the final experiment."""
     if not mask.any():
         return unknown(charged.unit, "which run is the final one is unknown"), math.nan
-    examples = np.array([r.examples for r in runs], float)[mask]
+    examples = columns.numbers("examples")[mask]
     if np.isnan(examples).any() or examples.sum() <= 0:
         why = "how many examples the final runs processed is unknown (say examples=)"
         notes.append(why)
@@ -261,22 +252,35 @@ def _per_example(
     return (cost / float(examples.sum())).because(f"{cost.basis}, for each example"), mean
 
 
-def _common(runs: list[Run], mask: NDArray[np.bool_], name: str) -> float:
+def _common(columns: Columns, mask: NDArray[np.bool_], name: str) -> float:
     """Mean of an attribute over the chosen runs; nan unless all have it."""
-    values = np.array([getattr(r, name) for r in runs], float)[mask]
+    values = columns.numbers(name)[mask]
     return float(values.mean()) if len(values) else math.nan
 
 
-def _configs(runs: list[Run], notes: list[str]) -> float:
-    searched = [r.config_hash for r in runs if r.role in SEARCHED]
-    told = {h for h in searched if h}
-    without = sum(1 for h in searched if not h)
+def _repeats(names: Names) -> int:
+    return max(1, sum(map(bool, names.distinct)))
+
+
+def _configs(columns: Columns, notes: list[str]) -> float:
+    searched = columns.names("role").being(*SEARCHED)
+    configs = columns.names("config_hash")
+    told = [h for h in configs.among(searched) if h]
     if not told:
         notes.append("H by count is unknown: no run told its configuration (say config=)")
         return math.nan
+    without = int((searched & configs.being("")).sum())
     if without:
-        notes.append(f"{without} of {len(searched)} runs told no configuration and are not in H")
+        many = int(searched.sum())
+        notes.append(f"{without} of {many} runs told no configuration and are not in H")
     return float(len(told))
+
+
+def _shares(
+    charged: Costs, names: Names, order: Sequence[str], known: Quantity
+) -> dict[str, Share]:
+    there = [name for name in order if name in names.distinct]
+    return {name: _share(charged, names.being(name), known) for name in there}
 
 
 def _share(charged: Costs, mask: NDArray[np.bool_], known: Quantity) -> Share:

@@ -6,13 +6,16 @@ Every block and report takes its numbers from here, so none can stand without it
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from picojoule.green.model import Run, Study
+import numpy as np
+
+from picojoule.green import trials
+from picojoule.green.columns import Columns, Mask
+from picojoule.green.model import FAILED, Run, Study, columns_of
 from picojoule.green.quantities import Quantity
 
 if TYPE_CHECKING:
@@ -174,6 +177,9 @@ def shown(found: Quantity, unit: str = "") -> str:
         ends = [Quantity(end, found.dimension) for end in (found.low, found.high)]
         low, high = (in_unit(e, unit or e._unit_shown()[0]) for e in ends)
         return f"{UNKNOWN}, between {low} and {high}"
+    if math.isfinite(found.low) and found.low > 0 and math.isnan(found.high):
+        least = Quantity(found.low, found.dimension)
+        return f"{UNKNOWN}, at least {in_unit(least, unit or least._unit_shown()[0])}"
     return UNKNOWN
 
 
@@ -224,17 +230,18 @@ def decimals(value: float, width: float) -> int:
 
 def counts(study: Sequence[Run]) -> Counts:
     """How many runs of what kind."""
-    runs = list(study)
+    columns = columns_of(study)
+    everyone = np.ones(columns.size, bool)
 
     def distinct(name: str) -> tuple[str, ...]:
-        return tuple(filter(None, dict.fromkeys(map(attrgetter(name), runs))))
+        return tuple(filter(None, columns.names(name).distinct))
 
-    statuses = Counter(map(attrgetter("status"), runs))
+    statuses = columns.names("status")
     return Counts(
-        len(runs),
-        dict(Counter(map(attrgetter("role"), runs)).most_common()),
-        dict(statuses.most_common()),
-        sum(statuses[s] for s in ("failed", "interrupted", "lost")),
+        columns.size,
+        columns.names("role").counts(everyone),
+        statuses.counts(everyone),
+        int(statuses.being(*FAILED).sum()),
         len(distinct("config_hash")),
         len(distinct("fold")),
         len(distinct("seed")),
@@ -244,64 +251,63 @@ def counts(study: Sequence[Run]) -> Counts:
     )
 
 
-def reported(study: Study, score: str | None = None) -> list[Run]:
+def reported(study: Study, score: str | None = None) -> Study:
     """The runs whose scores are the result.
 
     Those with role "final"; without any, those of the only configuration, or of the one with the
     best mean of ``score`` (None: the first that was told).
     """
-    ok = [r for r in study if r.status == "ok" and r.scores]
-    final = [r for r in ok if r.role == "final"]
-    if final or not ok:
+    return study.part(reported_mask(study, score))
+
+
+def reported_mask(study: Study, score: str | None = None) -> Mask:
+    """Which runs ``reported`` names, shape (n,)."""
+    columns = study.columns
+    roles, configs = columns.names("role"), columns.names("config_hash")
+    scored = np.fromiter(map(bool, columns.column("scores")), bool, columns.size)
+    ok = columns.names("status").being("ok") & scored
+    final: Mask = ok & roles.being("final")
+    if final.any() or not ok.any():
         return final
-    tried = [r for r in ok if r.role in ("tune", "ablation")] or ok
-    by_config: dict[str, list[Run]] = {}
-    for run in tried:
-        by_config.setdefault(run.config_hash, []).append(run)
-    if len(by_config) == 1:
+    tried: Mask = ok & roles.being("tune", "ablation")
+    tried = tried if tried.any() else ok
+    if len(configs.among(tried)) == 1:
         return tried
-    name = score or next(iter(tried[0].scores))
-    means = {
-        config: sum(values) / len(values)
-        for config, runs in by_config.items()
-        if (values := [v for r in runs if math.isfinite(v := r.scores.get(name, math.nan))])
-    }
+    at = np.flatnonzero(tried).tolist()
+    name = score or next(iter(columns.at("scores", at[:1])[0]))
+    values = columns.scores(name)
+    means = trials.means(configs, values, tried & np.isfinite(values))
     if not means:
-        return []
-    larger = next(
-        (r.score_larger_is_better[name] for r in tried if name in r.score_larger_is_better), True
-    )
+        return np.zeros(columns.size, bool)
+    directions = columns.at("score_larger_is_better", at)
+    larger = next((told[name] for told in directions if name in told), True)
     best = (max if larger else min)(means, key=means.__getitem__)
-    return by_config[best]
+    chosen: Mask = tried & configs.being(best)
+    return chosen
 
 
 def scores(runs: Sequence[Run]) -> list[Score]:
     """Mean and spread of every score over runs: those that ``reported`` names."""
-    names = dict.fromkeys(name for r in runs for name in r.scores)
-    return [one for name in names if (one := _score(runs, name)) is not None]
+    columns = columns_of(runs)
+    names = dict.fromkeys(chain.from_iterable(columns.column("scores")))
+    return [one for name in names if (one := _score(columns, name)) is not None]
 
 
-def _score(runs: Sequence[Run], name: str) -> Score | None:
-    with_it = [r for r in runs if math.isfinite(r.scores.get(name, math.nan))]
-    if not with_it:
+def _score(columns: Columns, name: str) -> Score | None:
+    every = columns.scores(name)
+    there = np.isfinite(every)
+    if not there.any():
         return None
-    values = [r.scores[name] for r in with_it]
-    mean = sum(values) / len(values)
-    several = len(values) > 1
-    std = (
-        math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1)) if several else math.nan
-    )
-    folds = dict.fromkeys(r.fold for r in with_it if r.fold)
-    seeds = dict.fromkeys(r.seed for r in with_it if r.seed)
-    parts = [f"{len(found)} {what}" for found, what in ((folds, "folds"), (seeds, "seeds"))
-             if len(found) > 1]  # fmt: skip
-    over = " x ".join(parts)
-    if not over or math.prod(max(1, len(f)) for f in (folds, seeds)) != len(values):
-        over = f"{len(values)} run" + "s" * several
-    by_fold = {
-        fold: sum(v) / len(v)
-        for fold in folds
-        if (v := [r.scores[name] for r in with_it if r.fold == fold])
-    }
-    larger = all(r.score_larger_is_better.get(name, True) for r in with_it)
-    return Score(name, mean, std, len(values), over, larger, by_fold)
+    values = every[there]
+    many = len(values)
+    std = float(values.std(ddof=1)) if many > 1 else math.nan
+    folds, seeds = columns.names("fold"), columns.names("seed")
+    repeats = [sum(map(bool, names.among(there))) for names in (folds, seeds)]
+    told = zip(repeats, ("folds", "seeds"), strict=True)
+    over = " x ".join(f"{n} {what}" for n, what in told if n > 1)
+    if not over or math.prod(max(1, n) for n in repeats) != many:
+        over = f"{many} run" + "s" * (many > 1)
+    by_fold = trials.means(folds, every, there & ~folds.being(""))
+    directions = columns.at("score_larger_is_better", np.flatnonzero(there).tolist())
+    larger = all(told.get(name, True) for told in directions)
+    return Score(name, float(values.mean()), std, many, over, larger, by_fold)

@@ -12,7 +12,7 @@ from typing import Any
 
 from picojoule.errors import UsageError
 from picojoule.green import compute, embodied, factors, money, places
-from picojoule.green._sums import Columns
+from picojoule.green._sums import Sums
 from picojoule.green.model import Run, Study
 from picojoule.green.quantities import Quantity, quantity, total, unknown, with_unit
 from picojoule.green.water import water
@@ -94,39 +94,37 @@ def of(
     """
     own = study_or_runs.settings if isinstance(study_or_runs, Study) else {}
     told = {k: v for k, v in {**own, **(settings or {})}.items() if v is not None and v != ""}
-    columns = Columns(study_or_runs)
+    sums = Sums(study_or_runs)
     used: dict[str, Quantity] = {}
-    energy = columns.energy()
-    power = _power(columns, told, used)
-    flops = columns.flop()
-    hours = columns.device_time()
+    energy = sums.energy()
+    power = _power(sums, told, used)
+    flops = sums.flop()
+    hours = sums.device_time()
     return Footprint(
         it_energy=energy,
         facility_energy=power["facility"],
         co2e=power["co2e"],
-        embodied=_embodied(columns, told, used),
+        embodied=_embodied(sums, told, used),
         water=power["water"],
-        money=_money(columns, power["facility"], told, used),
+        money=_money(sums, power["facility"], told, used),
         device_hours=hours,
-        wall_s=columns.wall(),
-        wall_parallel_s=columns.longest(),
+        wall_s=sums.wall(),
+        wall_parallel_s=sums.longest(),
         flops=flops,
         pf_days=flops,
-        pj_per_flop=_pj_per_flop(columns, used),
-        runs=columns.count,
+        pj_per_flop=_pj_per_flop(sums, used),
+        runs=sums.count,
         factors=tuple(used.items()),
     )
 
 
-def _power(
-    columns: Columns, told: Mapping[str, Any], used: dict[str, Quantity]
-) -> dict[str, Quantity]:
+def _power(sums: Sums, told: Mapping[str, Any], used: dict[str, Quantity]) -> dict[str, Quantity]:
     """Facility energy, CO2e and water, summed over the regions of the runs."""
     region, tables = told.get("region"), told.get("tables")
     factor, mix = told.get("carbon_factor"), told.get("mix")
     factors.chosen(region, factor, mix, tables=tables)  # refuses two of them, or no place
     everywhere = bool(told.get("everywhere"))
-    own_regions = sorted(r for r in columns.regions.distinct if r)
+    own_regions = sorted(r for r in sums.regions.distinct if r)
     if own_regions and (factor is not None or mix is not None) and not everywhere:
         raise UsageError(
             f"{'carbon_factor' if factor is not None else 'mix'}= and the runs' own regions "
@@ -134,11 +132,11 @@ def _power(
             "if yours holds for all runs"
         )
     parts: dict[str, list[Quantity]] = {"facility": [], "co2e": [], "water": []}
-    groups = [""] if everywhere or not own_regions else sorted(columns.regions.distinct)
+    groups = [""] if everywhere or not own_regions else sorted(sums.regions.distinct)
     for name in groups:
-        among = None if len(groups) == 1 and not name else columns.regions.being(name)
+        among = None if len(groups) == 1 and not name else sums.regions.being(name)
         where = name or region
-        energy = columns.energy(among).because("")
+        energy = sums.energy(among).because("")
         label = f" {where}" if where else ""
         reason = _no_place(name, tables)
         if reason:
@@ -164,7 +162,7 @@ def _power(
             )
         )  # fmt: skip
     units = {"facility": "J", "co2e": "g", "water": "L"}
-    whole = columns.energy().basis
+    whole = sums.energy().basis
     return {k: _added(v, units[k], whole) for k, v in parts.items()}
 
 
@@ -199,7 +197,7 @@ def _no_place(name: str, tables: Any) -> str:
 
 
 def _money(
-    columns: Columns, facility: Quantity, told: Mapping[str, Any], used: dict[str, Quantity]
+    sums: Sums, facility: Quantity, told: Mapping[str, Any], used: dict[str, Quantity]
 ) -> Quantity:
     rented = told.get("price_per_device_hour") is not None or told.get("vendor") is not None
     if rented and told.get("price_per_kwh") is not None:
@@ -216,23 +214,21 @@ def _money(
     if told.get("price_per_device_hour") is not None:
         price = quantity(told["price_per_device_hour"])
         used["price"] = price if price.basis else price.because("own price")
-        return money.cost(device_hours=columns.device_time(), price=used["price"])
-    return _published_money(columns, told, used)
+        return money.cost(device_hours=sums.device_time(), price=used["price"])
+    return _published_money(sums, told, used)
 
 
-def _published_money(
-    columns: Columns, told: Mapping[str, Any], used: dict[str, Quantity]
-) -> Quantity:
+def _published_money(sums: Sums, told: Mapping[str, Any], used: dict[str, Quantity]) -> Quantity:
     ask = (
         "no price: say price_per_device_hour='2 USD/h', vendor='...' or "
         "price_per_kwh='0.25 EUR/kWh'"
     )
-    names = sorted(columns.devices.distinct)
+    names = sorted(sums.devices.distinct)
     if not any(names):
         return unknown("USD", ask)
     parts = []
     for name in names:
-        hours = columns.device_time(columns.devices.being(name))
+        hours = sums.device_time(sums.devices.being(name))
         if not name:
             parts.append(unknown("USD", "device of some runs not named"))
             continue
@@ -247,22 +243,22 @@ def _published_money(
     return _added(parts, "USD")
 
 
-def _embodied(columns: Columns, told: Mapping[str, Any], used: dict[str, Quantity]) -> Quantity:
+def _embodied(sums: Sums, told: Mapping[str, Any], used: dict[str, Quantity]) -> Quantity:
     if told.get("embodied") is not None:
         if told.get("lifetime_years") is None:
             return unknown("g", "embodied= needs lifetime_years=, such as 4")
         made = with_unit(told["embodied"], "kg", "embodied")
         used["embodied, one device"] = made if made.basis else made.because("own figure")
         return embodied.share_of(
-            used["embodied, one device"], columns.device_time(), told["lifetime_years"],
+            used["embodied, one device"], sums.device_time(), told["lifetime_years"],
             utilisation=told.get("utilisation", 1.0),
         )  # fmt: skip
-    names = sorted(columns.devices.distinct)
+    names = sorted(sums.devices.distinct)
     if not any(names):
         return unknown("g", "no device named; say embodied='460 kg' and lifetime_years=4")
     parts = []
     for name in names:
-        hours = columns.device_time(columns.devices.being(name))
+        hours = sums.device_time(sums.devices.being(name))
         share = embodied.of_device(name, hours, tables=told.get("tables"))
         if share.known:
             used[f"embodied {name}"] = embodied.of_device(name, "1 h", tables=told.get("tables"))
@@ -270,14 +266,14 @@ def _embodied(columns: Columns, told: Mapping[str, Any], used: dict[str, Quantit
     return _added(parts, "g")
 
 
-def _pj_per_flop(columns: Columns, used: dict[str, Quantity]) -> Quantity:
-    both = columns.with_energy_and_flops()
+def _pj_per_flop(sums: Sums, used: dict[str, Quantity]) -> Quantity:
+    both = sums.with_energy_and_flops()
     many = int(both.sum())
     if not many:
         return unknown("pJ/FLOP", "no run has both energy and FLOPs")
-    ratio = compute.pj_per_flop(columns.energy(both), columns.flop(both))
-    for name in filter(None, columns.devices.counts(both)):
+    ratio = compute.pj_per_flop(sums.energy(both), sums.flop(both))
+    for name in filter(None, sums.devices.counts(both)):
         floor = compute.nameplate_floor(name)
         if floor.known:
             used[f"nameplate floor {name}"] = floor
-    return ratio.because(f"IT energy over model FLOPs of {many} of {columns.count} runs")
+    return ratio.because(f"IT energy over model FLOPs of {many} of {sums.count} runs")

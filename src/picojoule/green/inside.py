@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from picojoule.errors import PicojouleError
-from picojoule.green.model import Run
+from picojoule.green.columns import Columns
+from picojoule.green.model import Run, made_of
 
 
 def recovered(run: Run) -> Run | None:
@@ -29,19 +30,23 @@ def recovered(run: Run) -> Run | None:
     return replace(run, **found)
 
 
-def net(runs: Sequence[Run], parents: Mapping[str, str]) -> list[Run]:
+def net(runs: Columns, parents: Mapping[str, str]) -> Columns:
     """``runs``, those around others of the same study without what these used.
 
     Args:
         runs: of one study.
         parents: id of a run -> id of the run that it ran inside of.
     """
-    known = {run.uid: run for run in runs}
-    inner: dict[str, list[Run]] = {}
+    place = {uid: i for i, uid in enumerate(runs.column("uid"))}
+    inner: dict[int, list[int]] = {}
     for uid, parent in parents.items():
-        if uid in known and parent in known:
-            inner.setdefault(parent, []).append(known[uid])
-    return [_without(run, inner[run.uid]) if run.uid in inner else run for run in runs]
+        if uid in place and parent in place:
+            inner.setdefault(place[parent], []).append(place[uid])
+    wanted = sorted({*inner, *(i for several in inner.values() for i in several)})
+    made = dict(zip(wanted, made_of(runs.where(wanted)), strict=True))
+    return runs.replaced(
+        {i: _without(made[i], [made[j] for j in several]) for i, several in inner.items()}
+    )
 
 
 def _without(run: Run, inner: Sequence[Run]) -> Run:

@@ -9,11 +9,14 @@ Patterson et al. 2021). The middle of these, 70 %, is what A100 runs of Dodge et
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from picojoule.errors import UsageError
 from picojoule.flops.peaks import peaks_of
-from picojoule.green.model import Run, Study
+from picojoule.green.model import Study
 from picojoule.green.quantities import Quantity, quantity, unknown
 
 #: Average over nameplate power: low end, middle, high end.
@@ -51,20 +54,24 @@ def on_device(study: Study, device: str) -> Study:
     Raises:
         UsageError: no device of that name is known.
     """
-    energy(device, 0.0)  # refuses an unknown name even where there is nothing to model
-
-    def filled(run: Run) -> Run:
-        if not math.isnan(run.energy_j) or run.device_name not in ("", device):
-            return run
-        told = energy(device, run.device_seconds)
-        return replace(
-            run,
-            device_name=device,
-            energy_j=told.value,
-            energy_low_j=told.low,
-            energy_high_j=told.high,
-            energy_provenance=told.provenance,
-            energy_basis=told.basis,
+    an_hour = energy(device, 3600.0)  # refuses an unknown name even with nothing to model
+    columns = study.columns
+    seconds = columns.numbers("duration_s") * columns.numbers("device_count")
+    unmeasured = np.isnan(columns.numbers("energy_j"))
+    unmeasured &= columns.names("device_name").being("", device)
+    ends = {"energy_j": an_hour.value, "energy_low_j": an_hour.low, "energy_high_j": an_hour.high}
+    new: dict[str, Sequence[Any]] = {
+        name: np.where(unmeasured, seconds * (joules / 3600.0), columns.numbers(name)).tolist()
+        for name, joules in ends.items()
+    }
+    nothing = energy(device, math.nan)
+    for name, there, missing in (
+        ("device_name", device, device),
+        ("energy_provenance", an_hour.provenance, nothing.provenance),
+        ("energy_basis", an_hour.basis, nothing.basis),
+    ):
+        told = zip(
+            columns.column(name), unmeasured.tolist(), np.isnan(seconds).tolist(), strict=True
         )
-
-    return Study(study.name, [filled(r) for r in study], study.settings)
+        new[name] = [(missing if m else there) if u else own for own, u, m in told]
+    return Study(study.name, columns.with_columns(new), study.settings)

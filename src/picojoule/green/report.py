@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,15 +19,24 @@ from picojoule.green import curves, pareto, trials
 from picojoule.green import figures as _figures
 from picojoule.green import footprint as _footprint
 from picojoule.green import laws as _laws
+from picojoule.green.columns import Columns, Mask
 from picojoule.green.edh import EDH, decompose
 from picojoule.green.figures import Counts, Figure, Score
-from picojoule.green.model import Run, Study
+from picojoule.green.model import Study
 from picojoule.green.quantities import Quantity, quantity, unknown
 from picojoule.green.refusal import Refusal
 from picojoule.green.scores import larger_is_better_of, score_name_of
 
 if TYPE_CHECKING:
     from picojoule.green.footprint import Footprint
+
+#: Fields of runs that a report is made of, see ``Ledger.study``.
+FIELDS = (
+    "uid", "role", "status", "config", "config_hash", "fold", "seed", "name", "begin_wall_s",
+    "duration_s", "device_count", "device_name", "energy_j", "energy_low_j", "energy_high_j",
+    "energy_provenance", "energy_basis", "flops", "flops_provenance", "examples", "dataset_size",
+    "scores", "score_larger_is_better", "host", "origin", "region",
+)  # fmt: skip
 
 #: Points that a plot shows beside those on the front; more would be one blot.
 MOST_POINTS = 1500
@@ -160,23 +170,23 @@ def of(
         UsageError: settings that contradict each other, or no such score.
     """
     told = {**study.settings, **{k: v for k, v in (settings or {}).items() if v is not None}}
-    runs = list(study)
-    same = Study(study.name, runs, told)
+    columns = study.columns
+    same = Study(study.name, columns, told)
     cost = footprint or _footprint.of(same)
     name = _score_name(same, score)
     larger = larger_is_better_of(same, name) if name else True
-    reported = _figures.reported(same, name or None)
-    final = _footprint.of(Study(study.name, reported, told)) if reported else None
-    columns = _columns(runs, name)
-    points, hidden, unscored, why = _points(runs, columns, name, larger)
+    chosen = _figures.reported_mask(same, name or None)
+    reported = same.part(chosen)
+    final = _footprint.of(reported) if len(reported) else None
+    points, hidden, unscored, why = _points(same, name, larger)
     edh = decompose(same, "energy", name or None)
     best, no_best = _best_of(same, name)
-    begun = [r.begin_wall_s for r in runs if math.isfinite(r.begin_wall_s)]
-    counted = _figures.counts(runs)
+    begun = columns.numbers("begin_wall_s")
+    counted = _figures.counts(same)
     return StudyReport(
         name=study.name,
         counts=counted,
-        figures=tuple(_figures.figures(runs, cost, counted)),
+        figures=tuple(_figures.figures(same, cost, counted)),
         final=tuple(_figures.figures(reported, final)) if final else (),
         factors=tuple(_figures.factors(cost)),
         scores=tuple(_figures.scores(reported)),
@@ -186,13 +196,13 @@ def of(
         points_hidden=hidden,
         unscored=unscored,
         why_no_points=why,
-        parts=_parts(runs, reported),
+        parts=_parts(columns, chosen),
         edh=edh,
         prices=_prices(same, name, larger),
         best_of=best,
         why_no_best=no_best,
         notes=tuple(dict.fromkeys(edh.notes)),
-        begin_wall_s=min(begun, default=math.nan),
+        begin_wall_s=float(begun[np.isfinite(begun)].min(initial=math.inf)),
     )
 
 
@@ -205,31 +215,25 @@ def _score_name(study: Study, score: str | None) -> str:
     except UsageError:
         if score is not None:
             raise
-        return next((name for r in study for name in r.scores), "")
+        return next(chain.from_iterable(study.columns.column("scores")), "")
 
 
 # ---- score against energy ----
 
 
-def _columns(runs: Sequence[Run], name: str) -> tuple[Any, Any]:
-    energy = np.array([r.energy_j for r in runs], float)
-    score = np.array(
-        [r.scores.get(name, math.nan) if r.status == "ok" else math.nan for r in runs], float
-    )
-    return energy, np.where(np.isfinite(score), score, math.nan)
-
-
 def _points(
-    runs: Sequence[Run], columns: tuple[Any, Any], name: str, larger: bool
+    study: Study, name: str, larger: bool
 ) -> tuple[tuple[Point, ...], int, tuple[float, ...], str]:
-    if not runs:
+    if not len(study):
         return (), 0, (), "the study has no runs"
-    energy, score = columns
+    columns = study.columns
+    energy, score = columns.numbers("energy_j"), columns.scores(name)
+    score = np.where(np.isfinite(score) & columns.names("status").being("ok"), score, math.nan)
     known = ~np.isnan(energy) & (energy > 0)
     if not name:
         why = "no run has a score; say p.score(accuracy=...)"
     elif not known.any():
-        why = f"the energy of no run is known{_because(runs)}"
+        why = f"the energy of no run is known{_because(columns)}"
     elif not (known & ~np.isnan(score)).any():
         why = "no run has both a score and an energy"
     else:
@@ -241,8 +245,16 @@ def _points(
     both = np.flatnonzero(known & ~np.isnan(score))
     front = set(both[pareto.front(energy[both], score[both], larger)].tolist())
     chosen = sorted({*_thin(both, MOST_POINTS).tolist(), *front})
-    differ = tuple(k for k in _KEYS if len({getattr(runs[i], _KEYS[k]) for i in chosen}) > 1)
-    points = tuple(_point(runs[i], float(score[i]), i in front, differ) for i in chosen)
+    differ = tuple(k for k, field in _KEYS.items() if len({*columns.at(field, chosen)}) > 1)
+    places = columns.where(chosen)
+    bounds = [places.numbers(f"energy_{end}j").tolist() for end in ("", "low_", "high_")]
+    points = tuple(
+        Point(*_kwh(*ends), float(score[i]), role, label, i in front)
+        for i, ends, role, label in zip(
+            chosen, zip(*bounds, strict=True), places.column("role"), _labels(places, differ),
+            strict=True,
+        )
+    )  # fmt: skip
     return points, len(both) - len(chosen), unscored, ""
 
 
@@ -256,37 +268,50 @@ def _thin(indices: Any, most: int) -> Any:
 _KEYS = {"config": "config_hash", "fold": "fold", "seed": "seed"}
 
 
-def _point(run: Run, score: float, front: bool, differ: Sequence[str]) -> Point:
-    """A run as a point, labelled by the keys in which the runs ``differ``."""
-    energy = run.energy
-    said = [(k, getattr(run, _KEYS[k])) for k in differ]
-    label = ", ".join(f"{k} {v[:8] if k == 'config' else v}" for k, v in said if v)
-    label = label or run.name or run.uid[:8]
-    low, high = energy.range_in("kWh")
-    return Point(energy.to("kWh"), low, high, score, run.role, label, front)
+def _kwh(value: float, low: float, high: float) -> tuple[float, float, float]:
+    """A run's energy and its range, which is the value itself where there is none."""
+    low, high = (value if math.isnan(end) else end for end in (low, high))
+    return value / 3.6e6, min(low, value) / 3.6e6, max(high, value) / 3.6e6
 
 
-def _because(runs: Sequence[Run]) -> str:
-    said = next((r.energy_basis for r in runs if r.energy_basis), "")
+def _labels(columns: Columns, differ: Sequence[str]) -> list[str]:
+    """Each run by the keys in which the runs ``differ``, else by its name or id."""
+    words = [
+        [
+            f"{key} {w[:8] if key == 'config' else w}" if w else ""
+            for w in columns.column(_KEYS[key])
+        ]
+        for key in differ
+    ]
+    out = [", ".join(filter(None, w)) for w in zip(*words, strict=True)] or [""] * columns.size
+    others = zip(out, columns.column("name"), columns.column("uid"), strict=True)
+    return [label or name or uid[:8] for label, name, uid in others]
+
+
+def _because(columns: Columns) -> str:
+    said = next(filter(None, columns.names("energy_basis").distinct), "")
     return f" ({said})" if said else ""
 
 
 # ---- what the energy went into ----
 
 
-def _parts(runs: Sequence[Run], reported: Sequence[Run]) -> tuple[Part, ...]:
+def _parts(columns: Columns, reported: Mask) -> tuple[Part, ...]:
     """The study's energy, cut so that every run is in one part; largest meaning first."""
-    if not runs:
+    if not columns.size:
         return ()
-    result = {r.uid for r in reported or runs if r.role == "final" or reported}
     names = ("the result", "other tuning", "ablations", "evaluation", "debugging", "pruned",
              "without a result", "still running")  # fmt: skip
     roles = {"tune": 1, "final": 1, "ablation": 2, "eval": 3, "debug": 4}
     statuses = {"pruned": 5, "failed": 6, "interrupted": 6, "lost": 6, "running": 7}
-    where = np.array(
-        [0 if r.uid in result else statuses.get(r.status, roles.get(r.role, 1)) for r in runs]
-    )
-    energy = np.array([(r.energy_j, r.energy_low_j, r.energy_high_j) for r in runs], float)
+    by_role, by_status = columns.names("role"), columns.names("status")
+    role = np.array([roles.get(r, 1) for r in by_role.distinct])[by_role.codes]
+    status = np.array([statuses.get(s, 0) for s in by_status.distinct])[by_status.codes]
+    result = reported if reported.any() else by_role.being("final")
+    where = np.where(result, 0, np.where(status > 0, status, role))
+    bounds = ("energy_j", "energy_low_j", "energy_high_j")
+    energy = np.stack([columns.numbers(name) for name in bounds], axis=1)
+    how = columns.names("energy_provenance")
     energy[:, 1:] = np.where(np.isnan(energy[:, 1:]), energy[:, :1], energy[:, 1:])
     known = ~np.isnan(energy[:, 0])
     whole = energy[known, 0].sum()
@@ -298,14 +323,13 @@ def _parts(runs: Sequence[Run], reported: Sequence[Run]) -> tuple[Part, ...]:
         counted = mine & known
         if counted.any():
             value, low, high = energy[counted].sum(axis=0).tolist()
-            kinds = {r.energy_provenance for r, c in zip(runs, counted.tolist(), strict=True) if c}
             missing = int(mine.sum() - counted.sum())
             basis = f"sum over {int(counted.sum())} runs" + (
                 f"; the energy of {missing} more is unknown" if missing else ""
             )
             total = quantity(
                 value / 3.6e6, "kWh", low=min(low, value) / 3.6e6, high=max(high, value) / 3.6e6,
-                provenance=_worst(kinds), basis=basis,
+                provenance=_worst(set(how.among(counted))), basis=basis,
             )  # fmt: skip
             out.append(Part(label, int(mine.sum()), total, value / whole if whole else math.nan))
         else:
@@ -337,7 +361,7 @@ def _prices(study: Study, name: str, larger: bool) -> tuple[Price, ...]:
     )
     kwh = np.where(spent > 0, spent / 3.6e6, math.nan)
     if len(score) and np.isnan(kwh).all():
-        reason = f"there are scores, but the energy of no run is known{_because(study)}"
+        reason = f"there are scores, but the energy of no run is known{_because(study.columns)}"
         return (Price("log", None, reason=reason),)
     if len(score) == 1 and len(study) > 1:
         reason = "one configuration is a point and no curve: folds and seeds only repeat it"
@@ -366,13 +390,13 @@ def _prices(study: Study, name: str, larger: bool) -> tuple[Price, ...]:
 
 def _present(study: Study, key: str) -> dict[str, Quantity]:
     """What one run of a configuration costs now; ``key`` as ``curves.points`` has it."""
+    columns = study.columns
     numbered = key.removeprefix("run ")
-    same = (
-        [study[int(numbered)]]
-        if numbered != key
-        else [r for r in study if r.config_hash == key and r.status == "ok"]
+    ok = columns.names("status").being("ok")
+    same = study.part(
+        [int(numbered)] if numbered != key else columns.names("config_hash").being(key) & ok
     )
-    cost = _footprint.of(Study(study.name, same, study.settings))
+    cost = _footprint.of(same)
     each = 1.0 / len(same)
     return {
         "energy": cost.it_energy * each,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import gc
 import json
 import math
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from picojoule.errors import UsageError
+from picojoule.green.columns import Columns, Names
 from picojoule.green.model import ROLES, STATUSES, Run
 from picojoule.green.quantities import PROVENANCES
 
@@ -26,6 +24,11 @@ COLUMNS = (*RUN_COLUMNS, *OWN_COLUMNS)
 JSON_COLUMNS = frozenset(
     ("config", "devices", "domain_j", "scores", "score_larger_is_better", "versions")
 )
+#: Words of which a study has few: read as one text, since making objects is what reading costs.
+_SHARED = frozenset(
+    ("study", "role", "status", "device_name", "energy_provenance", "energy_basis",
+     "flops_provenance", "origin", "region", "dataset", "score_larger_is_better", "versions")
+)  # fmt: skip
 REALS = frozenset(f.name for f in _FIELDS if f.type == "float")
 INTEGERS = frozenset(("pid", "git_dirty", "revision", "started"))
 
@@ -102,46 +105,57 @@ def row_of(run: Run) -> dict[str, Any]:
     return {name: getattr(run, name) for name in RUN_COLUMNS}
 
 
-def decode(rows: Sequence[Sequence[Any]], known: dict[Any, Any]) -> list[Run]:
-    """Runs of rows of ``RUN_COLUMNS``.
+def select(names: Sequence[str]) -> str:
+    """What to select for ``columns_of``: words that repeat come as one text."""
+    own, shared = _parted(names)
+    return ", ".join([*own, f"json_array({', '.join(shared)})"])
 
-    Equal texts become one and the same object, which ``known`` keeps from one call to the next: of
-    100,000 runs, few have versions of their own.
+
+def columns_of(names: Sequence[str], chunks: Iterable[Sequence[Sequence[Any]]]) -> Columns:
+    """Columns of those ``names``, of rows of ``select(names)`` which come some at a time.
+
+    What a field's JSON means is found out when it is asked for. Equal texts become one and the
+    same object: of 100,000 runs, few have versions of their own.
     """
-    runs = [_EMPTY(Run) for _ in rows]
-    if rows:
-        # Column by column, as the constructor of a frozen class takes five times as long.
-        for name, values in zip(RUN_COLUMNS, zip(*rows, strict=True), strict=True):
-            deque(map(_SET[name], runs, _decoded(name, values, known)), maxlen=0)
-    return runs
+    own, shared = _parted(names)
+    raw: dict[str, list[Any]] = {name: [] for name in (*own, "")}
+    for rows in chunks:
+        for column, values in zip(raw.values(), zip(*rows, strict=True), strict=True):
+            column += values
+    several = Names(raw[""])
+    codes = several.codes.tolist()
+    words: dict[str, Sequence[Any]] = dict.fromkeys(shared, ()) | dict(
+        zip(shared, zip(*map(json.loads, several.distinct), strict=True), strict=False)
+    )
+    known: dict[Any, Any] = {}
+
+    def told(name: str, at: Sequence[int] | None) -> Sequence[Any]:
+        if name in words:
+            mine = _decoded(name, words[name], known)
+            return [mine[i] for i in (codes if at is None else map(codes.__getitem__, at))]
+        if name not in raw:
+            raise UsageError(f"{name} of the runs was not read; Ledger.study(name) reads all")
+        column = raw[name]
+        return _decoded(name, column if at is None else [column[i] for i in at], known)
+
+    return Columns(len(codes), told)
 
 
-@contextlib.contextmanager
-def collector_held() -> Iterator[None]:
-    """Keep the garbage collector from looking at 100,000 new objects again and again."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
+def _parted(names: Sequence[str]) -> tuple[list[str], list[str]]:
+    return [n for n in names if n not in _SHARED], [n for n in names if n in _SHARED]
 
 
-_EMPTY: Any = Run.__new__
-_SET = {name: Run.__dict__[name].__set__ for name in RUN_COLUMNS}
-
-
-def _decoded(name: str, values: tuple[Any, ...], known: dict[Any, Any]) -> Iterable[Any]:
+def _decoded(name: str, values: Sequence[Any], known: dict[Any, Any]) -> Sequence[Any]:
     if name in REALS:
         return [math.nan if v is None else v for v in values]
     if name in JSON_COLUMNS:
         devices = name == "devices"
-        for text in set(values):
-            if (devices, text) not in known:
-                value = None if text is None else json.loads(text)
-                known[devices, text] = tuple(value or ()) if devices else value
-        return [known[devices, text] for text in values]
+        mine = known.setdefault(devices, {None: () if devices else None})
+        # As one text: a call for each would take thrice the time.
+        new = [text for text in dict.fromkeys(values) if text not in mine]
+        made = json.loads(f"[{','.join(new)}]")
+        mine.update(zip(new, (tuple(m or ()) for m in made) if devices else made, strict=True))
+        return list(map(mine.__getitem__, values))
     if name == "git_dirty":
         return [None if v is None else bool(v) for v in values]
     return values

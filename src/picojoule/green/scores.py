@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import chain
-from operator import attrgetter
+from collections.abc import Mapping, Sequence
+from itertools import chain, compress
 
 from picojoule.errors import UsageError
 from picojoule.green.model import Study
@@ -17,8 +17,11 @@ def score_name_of(study: Study, score: str | None = None) -> str:
         Refusal: the study has no scores.
         UsageError: it has several and none was named, or none of that name.
     """
-    names = dict.fromkeys(chain.from_iterable(map(attrgetter("scores"), study)))
-    last = dict.fromkeys(chain.from_iterable(r.scores for r in study if r.role == "final"))
+    columns = study.columns
+    scores: Sequence[Mapping[str, float]] = columns.column("scores")
+    final = columns.names("role").being("final").tolist()
+    names = dict.fromkeys(chain.from_iterable(scores))
+    last = dict.fromkeys(chain.from_iterable(compress(scores, final)))
     if not names:
         raise Refusal(f"study {study.name!r} has no scores; tell them with prof.score(...)")
     if score is not None:
@@ -40,7 +43,8 @@ def larger_is_better_of(study: Study, name: str) -> bool:
     Raises:
         UsageError: runs contradict each other.
     """
-    told = {r.score_larger_is_better[name] for r in study if name in r.score_larger_is_better}
+    directions: Sequence[Mapping[str, bool]] = study.columns.column("score_larger_is_better")
+    told = {larger[name] for larger in directions if name in larger}
     if len(told) > 1:
         raise UsageError(f"runs do not agree whether a larger {name!r} is better")
     if told:

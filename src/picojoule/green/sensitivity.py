@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +128,7 @@ def of(study: Study, score: str | None = None, cost: str = "energy", seed: int =
             if np.isnan(spent).all()
             else "no three trials cost about the same"
         )
-    configs = {r.config_hash: r.config for r in study if isinstance(r.config, Mapping)}
+    configs = curves.configs_of(study, hashes)
     found = [configs.get(h, {}) for h in hashes]
     rng = np.random.default_rng(seed)
     if len(scores) > MOST_TRIALS:

@@ -97,7 +97,7 @@ def _summarised(name: str, groups: Iterable[tuple[Any, ...]], lost: int, doubled
     energy = unknown("J", "no run has an energy")
     if known:
         value, low, high = (max(0.0, e - doubled) for e in (joules, low, high))
-        energy = Quantity(value, (("J", 1),), low, high, worst, basis)
+        energy = Quantity(value, (("J", 1),), min(low, value), max(high, value), worst, basis)
     return Summary(
         name,
         runs,

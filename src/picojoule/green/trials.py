@@ -15,7 +15,8 @@ import numpy as np
 
 from picojoule.errors import UsageError
 from picojoule.green import costs as _costs
-from picojoule.green.model import Run, Study
+from picojoule.green.columns import Names
+from picojoule.green.model import Run, Study, columns_of
 from picojoule.green.quantities import Quantity, unknown
 from picojoule.green.refusal import Refusal
 from picojoule.green.scores import larger_is_better_of, score_name_of
@@ -194,11 +195,10 @@ def of_study(
     _refuse_search(str(how))
     name = score_name_of(study, score)
     larger = larger_is_better_of(study, name)
-    searched = [r for r in study if r.role in SEARCHED]
-    values = trial_scores(searched, name)
+    part = study.part(study.columns.names("role").being(*SEARCHED))
+    values = trial_scores(part, name)
     if not values:
         raise Refusal(f"no configuration of {study.name!r} has the score {name!r}")
-    part = Study(study.name, searched, study.settings)
     each: dict[str, Quantity] = {}
     for kind in _costs.KINDS:
         all_of_it = _costs.of(part, kind).sum()
@@ -213,12 +213,20 @@ def of_study(
 
 def trial_scores(runs: Sequence[Run], name: str) -> dict[str, float]:
     """Config hash -> mean score over the folds and seeds of a configuration; without nan."""
-    seen: dict[str, list[float]] = {}
-    for r in runs:
-        value = r.scores.get(name, math.nan)
-        if r.config_hash and r.status == "ok" and math.isfinite(value):
-            seen.setdefault(r.config_hash, []).append(value)
-    return {key: sum(v) / len(v) for key, v in seen.items()}
+    columns = columns_of(runs)
+    values, configs = columns.scores(name), columns.names("config_hash")
+    chosen = np.isfinite(values) & columns.names("status").being("ok") & ~configs.being("")
+    return means(configs, values, chosen)
+
+
+def means(names: Names, values: NDArray[np.float64], chosen: NDArray[np.bool_]) -> dict[str, float]:
+    """Name -> mean of the ``chosen`` values under it, in the order of their first appearance."""
+    codes, size = names.codes[chosen], len(names.distinct)
+    sums = np.bincount(codes, values[chosen], size)
+    many = np.bincount(codes, minlength=size)
+    place = {name: i for i, name in enumerate(names.distinct)}
+    found = ((name, place[name]) for name in names.among(chosen))
+    return {name: float(sums[i] / many[i]) for name, i in found}
 
 
 def _refuse_search(search: str) -> None:

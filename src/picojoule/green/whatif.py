@@ -258,16 +258,19 @@ def _present(study: Study, name: str) -> float:
     ]
     if final:
         return float(np.mean(final))
-    means = _trials.trial_scores([r for r in study if r.role in _trials.SEARCHED], name)
+    means = _trials.trial_scores(_searched(study), name)
     if not means:
         return math.nan
     return (max if larger_is_better_of(study, name) else min)(means.values())
 
 
+def _searched(study: Study) -> Study:
+    return study.part(study.columns.names("role").being(*_trials.SEARCHED))
+
+
 def _by_trials(study: Study, name: str, tried: int) -> Score:
     larger = _trials.of_study(study, name).larger_is_better  # refuses what is no random search
-    searched = [r for r in study if r.role in _trials.SEARCHED]
-    values = list(_trials.trial_scores(searched, name).values())
+    values = list(_trials.trial_scores(_searched(study), name).values())
     many = len(values)
     now = _trials.expected_best(values, many, larger_is_better=larger)
     after = _trials.expected_best(values, tried, larger_is_better=larger)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from picojoule.green.footprint import Footprint
     from picojoule.green.model import Study
 
+_TIME = "%Y-%m-%d %H:%M:%S"
 _SCHEMA = "https://raw.githubusercontent.com/Boavizta/BoAmps/main/model/report_schema.json"
 
 
@@ -37,7 +38,7 @@ def render(study: Study, footprint: Footprint) -> str:
     report: dict[str, Any] = {
         "header": {
             "formatVersionSpecificationUri": _SCHEMA,
-            "reportDatetime": _when(study) or "unknown",
+            "reportDatetime": datetime.datetime.now(tz=datetime.UTC).strftime(_TIME),
             "reportStatus": "draft",
             "publisher": {"confidentialityLevel": "internal", "projectName": clean(s.name)},
         },
@@ -68,11 +69,13 @@ def _task(study: Study, s: Story) -> dict[str, Any]:
     if first is not None and first.dataset_size > 0:
         data["dataQuantity"] = first.dataset_size
     sentences = [s.result(), *s.experiments()]
+    accuracy = [x.mean for x in s.scores if x.name == "accuracy" and 0.0 <= x.mean <= 1.0]
     return {
         "taskStage": str(study.settings.get("stage") or "training"),
         "taskFamily": str(study.settings.get("task") or "not told"),
         "algorithms": [algorithm],
         "dataset": [data],
+        **({"measuredAccuracy": accuracy[0]} if accuracy else {}),
         "taskDescription": clean(f"{s.counts.scope}. {' '.join(sentences)}"),
     }
 
@@ -122,7 +125,7 @@ def _when(study: Study) -> str:
     if not begun:
         return ""
     at = datetime.datetime.fromtimestamp(min(begun), tz=datetime.UTC)
-    return at.strftime("%Y-%m-%d %H:%M:%S")
+    return at.strftime(_TIME)
 
 
 def _version(study: Study) -> dict[str, str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def render(study: Study, footprint: Footprint) -> str:
     """Paragraph and table."""
     s = story(study, footprint)
-    return f"{_paragraph(s)}\n{_table(s)}"
+    return f"% needs \\usepackage{{booktabs}}\n{_paragraph(s)}\n{_table(s)}"
 
 
 def _paragraph(s: Story) -> str:
@@ -42,10 +42,10 @@ def _table(s: Story) -> str:
     return "\n".join(
         [
             r"\begin{table}[t]",
-            r"\centering\footnotesize",
+            r"\centering\scriptsize",
             rf"\caption{{What the result of {e(s.name)} cost. {e(s.result())} Figures are of "
             rf"{scope}; ranges in brackets are 95\,\% where they are statistical.}}",
-            r"\begin{tabular}{@{}p{.26\linewidth}p{.24\linewidth}p{.1\linewidth}p{.3\linewidth}@{}}",
+            r"\begin{tabular}{@{}p{.2\linewidth}p{.19\linewidth}p{.12\linewidth}p{.38\linewidth}@{}}",
             r"\toprule",
             r"What & Value & How & Rests on (factor, source, year) \\",
             r"\midrule",
