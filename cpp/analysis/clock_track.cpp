@@ -383,6 +383,23 @@ std::optional<ClockPath> Tracker::run(double noise) {
 
 }  // namespace
 
+namespace {
+
+// Whether a path is no more than what all edges may err together by, which is fitted anyway.
+bool is_known_error(const ClockPath& path, const ClockError& error, double span_s) {
+    constexpr double kSigmas = 4.0;
+    for (const double at_s : {0.0, 0.5 * span_s, span_s}) {
+        const double away_ns = 1e9 * at_s - error.at_ns;
+        const double var = error.offset2_ns2 + error.slope2 * away_ns * away_ns;
+        if (std::abs(path.at(at_s)) > kSigmas * std::sqrt(var)) return false;
+    }
+    return std::none_of(path.terms.begin(), path.terms.end(), [](const ClockTerm& term) {
+        return term.kind == ClockTerm::Kind::step || term.kind == ClockTerm::Kind::bend;
+    });
+}
+
+}  // namespace
+
 std::optional<ClockPath> track_clock(const AttributeInput& input, const Solver& fitted) {
     const std::size_t n = input.value.size();
     if (n < kFewest || input.lag_s > 0.0 || input.clock != nullptr || input.spans.cls.empty()) {
@@ -398,7 +415,9 @@ std::optional<ClockPath> track_clock(const AttributeInput& input, const Solver& 
     std::vector<std::int32_t> cls;
     std::vector<double> prior_rate, prior_cv;
     const AttributeInput few = with_few_classes(input, cls, prior_rate, prior_cv);
-    return Tracker(few, fitted.equations()).run(noise);
+    std::optional<ClockPath> path = Tracker(few, fitted.equations()).run(noise);
+    if (path && is_known_error(*path, fitted.equations().clock_error(), span_s)) path.reset();
+    return path;
 }
 
 bool explains_more(const Solver& on_path, const Solver& fitted) {

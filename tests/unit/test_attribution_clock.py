@@ -118,7 +118,7 @@ def test_the_same_bytes_for_any_number_of_threads():
             np.broadcast_to(np.asarray(given["edge_std_ns"], "f8"), n).copy(),
             np.broadcast_to(np.asarray(given["value_std"], "f8"), n).copy(), 0.0, 0,
             np.full(k, np.nan), np.ones(k), None, 0.05, True,
-            np.zeros(n, "u1"), np.zeros(n, "i4"), threads,
+            np.zeros(n, "u1"), np.zeros(n, "i4"), [], threads,
         )  # fmt: skip
 
     one, two = solve(1), solve(2)
