@@ -58,21 +58,19 @@ std::vector<std::uint8_t> Solver::rest_on_priors(const Matrix& v) const {
 Attributed Solver::account() {
     Attributed out;
     const std::size_t w = width();
-    const Rows rows = eq_.accounted(hyper_.sharing);
     // Energy of class j: own[j] x_j + base[j] x_K, and with the drift d(t) its share of that.
     std::vector<double> own(p_, 0.0);
     Matrix map(p_, w);  // energies = map . x
     std::vector<double> drift_here(drift_.terms());
-    const auto& middle = eq_.accounted_middle_s();
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-        drift_.at(middle[i], drift_here.data());
-        for (const Entry& e : rows.row(i)) {
-            own[e.col] += e.s;
-            for (std::size_t m = 0; m < drift_here.size(); ++m) {
-                map(e.col, p_ + m) += e.s * x_[e.col] * drift_here[m];
-            }
+    double at_s = std::numeric_limits<double>::quiet_NaN();
+    eq_.accounted(hyper_.sharing, [&](double middle_s, std::size_t col, double s) {
+        own[col] += s;
+        if (drift_here.empty()) return;
+        if (middle_s != at_s) drift_.at(at_s = middle_s, drift_here.data());
+        for (std::size_t m = 0; m < drift_here.size(); ++m) {
+            map(col, p_ + m) += s * x_[col] * drift_here[m];
         }
-    }
+    });
     std::vector<double> base = eq_.baseline_shares(hyper_.sharing);
     for (std::size_t j = 0; j < k_; ++j) {
         map(j, j) = own[j];

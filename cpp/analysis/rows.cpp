@@ -49,9 +49,6 @@ Equations::Equations(const AttributeInput& input)
     const std::int64_t origin =
         !input.begin_ns.empty() ? input.begin_ns.front() : input.total->begin_ns;
     overlap_ = overlap(input.spans, n_classes_, edges_, std_, origin);
-    for (std::size_t i = from_; i < to_; ++i) {
-        middle_s_.push_back(0.5e-9 * (edges_[i] + edges_[i + 1]));
-    }
 }
 
 void Equations::settle_edges(const AttributeInput& input) {
@@ -203,22 +200,6 @@ Rows Equations::windows(double sharing) const {
             for (std::size_t c = 0; c <= n_classes_; ++c) {
                 if (state[c] > 1e-12) row.add(c, -lag_s_ * state[c]);
             }
-        }
-        row.flush(out);
-    }
-    return out;
-}
-
-Rows Equations::accounted(double sharing) const {
-    const Sharing share(sharing, baseline_);
-    Rows out;
-    RowBuilder row(n_classes_ + 1);
-    for (std::size_t i = from_; i < to_; ++i) {
-        for (const Booked& b : overlap_.intervals.row(i)) {
-            share.add(row, b.cls, b.level, b.ns * 1e-9, n_classes_);
-        }
-        if (baseline_ && overlap_.intervals.idle_ns[i] > 0.0) {
-            row.add(n_classes_, overlap_.intervals.idle_ns[i] * 1e-9);
         }
         row.flush(out);
     }

@@ -62,10 +62,22 @@ class Equations {
     // What runs with n - 1 others adds n^-sharing of what it draws alone above the baseline, and is
     // credited that and 1/n of the baseline. 0: drawn powers add up, 1: they are averaged.
     [[nodiscard]] Rows windows(double sharing) const;
-    // The elementary intervals inside the accounted interval, sharp edges; `middle_s` of each.
-    [[nodiscard]] Rows accounted(double sharing) const;
-
-    [[nodiscard]] const std::vector<double>& accounted_middle_s() const { return middle_s_; }
+    // The elementary intervals inside the accounted interval, sharp edges: their middles, and of
+    // each its entries, of which a class may have several.
+    template <class Sink>
+    void accounted(double sharing, Sink&& sink) const {
+        const Sharing share(sharing, baseline_);
+        for (std::size_t i = from_; i < to_; ++i) {
+            const double middle_s = 0.5e-9 * (edges_[i] + edges_[i + 1]);
+            Adder row{sink, middle_s};
+            for (const Booked& b : overlap_.intervals.row(i)) {
+                share.add(row, b.cls, b.level, b.ns * 1e-9, n_classes_);
+            }
+            if (baseline_ && overlap_.intervals.idle_ns[i] > 0.0) {
+                row.add(n_classes_, overlap_.intervals.idle_ns[i] * 1e-9);
+            }
+        }
+    }
     // Rate at the edges of window k, were the rates x: what an error of the edge's time means.
     [[nodiscard]] double begin_rate(std::size_t k, std::span<const double> x) const;
     [[nodiscard]] double end_rate(std::size_t k, std::span<const double> x) const;
@@ -92,6 +104,12 @@ class Equations {
     }
 
   private:
+    template <class Sink>
+    struct Adder {
+        Sink& sink;
+        double middle_s;
+        void add(std::size_t col, double s) { sink(middle_s, col, s); }
+    };
     void settle_edges(const AttributeInput& input);
     [[nodiscard]] double rate_at(std::size_t edge, std::span<const double> x) const;
 
@@ -103,7 +121,6 @@ class Equations {
     std::vector<double> edges_, std_;        // distinct instants, ns after the first
     std::vector<std::size_t> first_, last_;  // (n,) indices into edges_
     std::size_t from_{}, to_{};              // of the accounted interval
-    std::vector<double> middle_s_;
     Overlap overlap_;
 };
 

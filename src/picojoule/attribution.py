@@ -119,7 +119,9 @@ def attribute(
     generalised least squares with priors. The noise model knows that neighbouring windows of one
     counter share an edge; edges of a regular clock are placed together; what is not given (size of
     edge errors, process noise, slow drift, how far priors are off) is found from the residuals by
-    evidence. The result adds up to the total.
+    evidence. So is a clock of the readings that is not that of the spans, where at least 48
+    readings (of a sensor without lag) speak of it: an offset, a rate and steps, fitted together
+    with the rates and told in ``noise``. The result adds up to the total.
 
     When n spans run at once, the rate is the baseline plus n^-a times what each draws above it
     alone, with 0 <= a <= 1 found from the readings; each is credited its part of that and 1/n of
