@@ -81,9 +81,7 @@ def curves(grid: list[dict]) -> str:
             dashed=not method.startswith("picojoule"),
         )
         keys.append((left, method, color))
-    cases = [
-        c for c in dict.fromkeys(r["case"] for r in grid) if c not in ("S9", "S10")
-    ]
+    cases = [c for c in dict.fromkeys(r["case"] for r in grid) if c not in ("S9", "S10")]
     for i, case in enumerate(cases):
         color = _COLORS[i % len(_COLORS)]
         rows = [r for r in grid if r["case"] == case and r["method"] == "picojoule"]

@@ -54,6 +54,7 @@ struct AttributeInput {
     // from the first begin.
     ClockError clock_error;
     bool settle_edges{true};  // where they are on a regular clock
+    double edge_factor{1.0};  // on the standard deviations of edges, once they are settled
     // From the readings' clock to the spans'; null: they are one.
     const ClockPath* clock{nullptr};
     unsigned threads{0};  // 0: as many as the machine has, 8 at most

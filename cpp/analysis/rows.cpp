@@ -66,6 +66,10 @@ void Equations::settle_edges(const AttributeInput& input) {
     if (input.settle_edges && !(clock_error_.offset2_ns2 > 0.0)) {
         clock_error_ = settle_on_clock(begin, end, begin_std, end_std, input.shared);
     }
+    for (std::size_t k = 0; k < n; ++k) {
+        begin_std[k] *= input.edge_factor;
+        end_std[k] *= input.edge_factor;
+    }
     double total_begin = 0.0, total_end = 0.0;
     if (input.total) {
         total_begin = static_cast<double>(input.total->begin_ns - origin);
