@@ -129,10 +129,11 @@ def test_duty_cycled_windows_give_the_rates():
     assert rates.baseline_rate == pytest.approx(IDLE_W, rel=0.02)
     z = (rates.rate - board.watts) / rates.rate_std
     assert np.abs(z).max() < 4.5
-    # Edges that err independently are what a counter has; the readings know better.
+    # Edges that err independently are what a counter has: their errors, taken for that, would have
+    # to be smaller than they are.
     blunt = pj.attribute(*w[:3], *board.spans.values(), **{**w.options, "shifted": False},
                          contiguous=False)  # fmt: skip
-    assert rates.noise["log_evidence"] > blunt.noise["log_evidence"] + 3
+    assert blunt.noise["edge_std_ns"] < 0.8 * rates.noise["edge_std_ns"]
 
 
 def test_a_lag_gives_the_rates_too():
