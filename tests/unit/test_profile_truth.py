@@ -1,0 +1,78 @@
+"""What a whole profile says, from ticks and kernels as they are recorded, against known truth."""
+
+import numpy as np
+import pytest
+
+import picojoule as pj
+
+
+def profiled(folder, sensor, seconds, seed, **more):
+    """(profile, truth) of a simulated recording; names of the kernels in order of the truth."""
+    sim = pj.simulate.run(
+        "layered", sensor, duration_s=seconds, seed=seed, **{"edges": "locked", **more}
+    )
+    sim.save(folder / f"{seed}.pj")
+    return pj.load(folder / f"{seed}.pj"), sim.truth_between(0, sim.duration_ns), sim.work.names
+
+
+@pytest.mark.parametrize("edges", ["locked", "poll"])
+@pytest.mark.parametrize(
+    ("sensor", "error", "total"),
+    [
+        ("nvml_energy", 1e-3, 2e-6),
+        ("volta_pascal", 3e-3, 1e-4),
+        ("gh100_instant", 2e-2, 1e-3),
+        ("ga10x_ad10x_instant", 6e-2, 1e-3),
+    ],
+)
+def test_kernels_and_the_total_of_a_minute(sensor, error, total, edges, tmp_path):
+    hits = []
+    for seed in range(4):
+        profile, truth, names = profiled(tmp_path, sensor, 60.0, seed, edges=edges)
+        # Work begins and ends between two ticks; what ran there says how the tick is to be split.
+        assert profile.total.joules == pytest.approx(truth.total, rel=total)
+        low, high = profile.total.interval(0.9999)
+        assert low <= truth.total <= high
+        found = {k.name: k.energy for k in profile.kernels}
+        off = sum(abs(found[n].joules - j) for n, j in zip(names, truth.energy, strict=True))
+        assert off / truth.energy.sum() < error
+        for name, joules in zip(names, truth.energy, strict=True):
+            low, high = found[name].interval(0.95)
+            hits.append(low <= joules <= high)
+        (device,) = profile.kernels.devices
+        parts = device.busy.joules + device.idle.joules + device.unattributed_j
+        assert parts == pytest.approx(profile.total.joules, abs=1e-3)
+    assert np.mean(hits) >= 0.8  # 40 kernels
+
+
+def test_a_mean_of_a_second_is_late_and_says_so(tmp_path):
+    hits = []
+    for seed in range(4):
+        profile, truth, names = profiled(tmp_path, "gh100_average", 8.0, seed)
+        low, high = profile.total.interval(0.95)
+        assert low <= truth.total <= high
+        found = {k.name: k.energy for k in profile.kernels}
+        for name, joules in zip(names, truth.energy, strict=True):
+            low, high = found[name].interval(0.95)
+            hits.append(low <= joules <= high)
+    assert np.mean(hits) >= 0.85
+
+
+def test_noise_of_a_gauge_stands_in_the_interval(tmp_path):
+    """Even power, so that nothing else is in doubt."""
+    for seed in range(6):
+        sim = pj.simulate.run(
+            "constant",
+            "ga10x_ad10x_instant",
+            duration_s=20.0,
+            seed=seed,
+            edges="locked",
+            watts=250.0,
+        )
+        sim.save(tmp_path / f"{seed}.pj")
+        total = pj.load(tmp_path / f"{seed}.pj").total
+        truth = float(sim.energy(0, sim.duration_ns))
+        low, high = total.interval(0.9999)
+        assert low <= truth <= high
+        # 0.5 W a reading, 200 readings of 0.1 s.
+        assert 0.9 * 0.5 * 0.1 * 200**0.5 < total.std_j < 10.0
