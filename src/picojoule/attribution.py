@@ -46,7 +46,7 @@ class Attribution:
         noise: what the estimator chose by evidence: ``edge_std_ns``, ``process`` (J^2/s beyond
             ``value_std``), ``prior_scale``, ``contrast``, ``sharing``, ``drift`` and others.
             ``clock_terms`` above 0: the clock of the readings is not that of the spans; it is
-            behind by ``clock_offset_ns`` in the middle and runs ``clock_rate_ppm`` slower on average.
+            behind by ``clock_offset_ns`` in the middle, and ``clock_rate_ppm`` slower on average.
     """
 
     rate: NDArray[np.float64]
