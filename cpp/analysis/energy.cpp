@@ -14,8 +14,9 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 // whose 1.96-fold is the most it can be (its 95 % quantile leaves no room for the step's own
 // doubt).
 constexpr double kStep = 1.04 / 1.96;
-// The same if the step is at the very edge: the error is then the largest possible, 1, not uniform.
-constexpr double kStepAtEdge = 1.01;
+// The same if the step is at the very edge: the error is then the largest possible, 1, not uniform,
+// and what else is in doubt comes on top.
+constexpr double kStepAtEdge = 1.3;
 // Power that moves faster than the ticks: mean square of the error inside a window in units of the
 // mean square change between windows. Between 1/60 (a slow telegraph) and more than 1/2 (a square
 // wave a little longer than a tick); the cautious end, since the two cannot be told apart
@@ -120,6 +121,7 @@ EnergyCurve::Edge EnergyCurve::edge(double at_ns) const {
     const double s1 = line_.time_std_ns[next] * 1e-9 * watts;
     e.noise2 = (1.0 - f) * (1.0 - f) * s0 * s0 + f * f * s1 * s1 + quantum_std2(line_.quantum_j);
     const double shape = f * (1.0 - f) * width_s;
+    if (one_step(next, f, e) || step_at_the_end(next, f, e)) return e;
     const auto change = [&](std::size_t k) {
         return k >= 2 && k < n && !std::isnan(watts_[k]) && !std::isnan(watts_[k - 1])
                    ? watts_[k] - watts_[k - 1]
@@ -149,8 +151,67 @@ EnergyCurve::Edge EnergyCurve::edge(double at_ns) const {
         // Beside a step: as much of it as passes for noise may lie just inside this window.
         e.resolved = 0.05 * alike_w * std::max(f, 1.0 - f) * width_s;
     }
+    // With nothing on one side, a window that moves at all may have moved by all that is seen to.
+    if (no_left != no_right && more > alike_w) {
+        e.resolved = std::max(e.resolved, kStep * range_w_ * shape);
+    }
     e.unresolved = std::sqrt(30.0 * kAliased * step2_ * inflate_) * shape;
     return e;
+}
+
+// A window between two that hold their power: it had one step, and its joules say where. So they
+// say too how much of them lies on either side of the edge.
+bool EnergyCurve::one_step(std::size_t next, double f, Edge& e) const {
+    const std::size_t n = line_.size();
+    if (next < 3 || next + 2 >= n || unresolved_ > 0.0) return false;
+    for (const std::size_t k : {next - 2, next - 1, next, next + 1, next + 2}) {
+        if (std::isnan(watts_[k])) return false;
+    }
+    const double before = watts_[next - 1], after = watts_[next + 1], here = watts_[next];
+    const auto holds = [&](std::size_t a, std::size_t b, double alike_w) {
+        return std::abs(watts_[a] - watts_[b]) <= alike_w;
+    };
+    if (!holds(next - 1, next - 2, agree_w_[next - 1])) return false;
+    if (!holds(next + 2, next + 1, agree_w_[next + 2])) return false;
+    const double alike_w = std::max(agree_w_[next], agree_w_[next + 1]);
+    const double step = after - before;
+    if (std::abs(step) <= 4.0 * alike_w) return false;
+    const double place = (after - here) / step;  // of the window, still as before
+    const double slack = alike_w / std::abs(step);
+    if (place < -slack || place > 1.0 + slack) return false;
+    const double at = std::clamp(place, 0.0, 1.0);
+    const double width_s = (line_.time_ns[next] - line_.time_ns[next - 1]) * 1e-9;
+    // By the side of the edge on which nothing stepped, whose power is known.
+    const double first = f <= at ? f * before : here - (1.0 - f) * after;
+    e.joules = line_.joules[next - 1] + first * width_s;
+    // Two steps where one is thought to be would be the exception.
+    constexpr double kDoubt = 0.1;
+    e.resolved = std::abs(step) * width_s * (0.5 * slack + kDoubt * f * (1.0 - f) * kStep) *
+                 std::min(1.0, 4.0 * f * (1.0 - f) + slack);
+    return true;
+}
+
+// The first window, or the last, beside one that holds its power: what lies beyond is not known.
+// That power stepped right at the edge, where the program began or ended, is likelier than anywhere
+// else.
+bool EnergyCurve::step_at_the_end(std::size_t next, double f, Edge& e) const {
+    const std::size_t n = line_.size();
+    if (n < 5 || unresolved_ > 0.0 || (next != 1 && next + 1 != n)) return false;
+    const bool first = next == 1;
+    const std::size_t near = first ? 2 : next - 1, far = first ? 3 : next - 2;
+    if (std::isnan(watts_[next]) || std::isnan(watts_[near]) || std::isnan(watts_[far]))
+        return false;
+    const double alike_w = std::max(agree_w_[next], agree_w_[std::max(near, far)]);
+    const double step = watts_[next] - watts_[near];
+    if (std::abs(watts_[near] - watts_[far]) > alike_w || std::abs(step) <= 2.0 * alike_w)
+        return false;
+    const double width_s = (line_.time_ns[next] - line_.time_ns[next - 1]) * 1e-9;
+    const double inside = first ? 1.0 - f : f;  // of the window
+    const double more_j = -step * inside * width_s;
+    constexpr double kAtEdge = 0.8;
+    e.joules += (first ? -1.0 : 1.0) * kAtEdge * more_j;
+    e.resolved = 0.5 * kAtEdge * std::abs(more_j) + 0.5 * alike_w * inside * width_s;
+    return true;
 }
 
 // How the two edges of an interval of `lag` windows err together where power repeats faster than

@@ -46,6 +46,8 @@ class EnergyCurve {
         std::size_t window{};
     };
     [[nodiscard]] Edge edge(double at_ns) const;
+    [[nodiscard]] bool one_step(std::size_t next, double f, Edge& e) const;
+    [[nodiscard]] bool step_at_the_end(std::size_t next, double f, Edge& e) const;
     [[nodiscard]] double coherence(std::size_t lag) const;
 
     Timeline line_;

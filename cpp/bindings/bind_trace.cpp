@@ -94,7 +94,7 @@ Analysis analyse(const Trace& trace, const KernelPriors& priors) {
         const EnergyCurve curve(build_timeline(trace, c));
         ChannelAnalysis a;
         a.line = curve.timeline();
-        a.total = curve.between(0.0, span);
+        a.total = curve.between(0.0, span, true);
         if (runs_kernels(trace, c)) {
             out.devices.push_back(device_use(trace, c, curve, a.total, out.use, priors));
         }
