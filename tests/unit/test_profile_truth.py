@@ -79,7 +79,7 @@ def test_noise_of_a_gauge_stands_in_the_interval(tmp_path):
         assert 0.8 * 0.5 * 0.1 * 200**0.5 < total.std_j < 10.0
 
 
-@pytest.mark.parametrize("sensor", ["nvml_energy", "ga10x_ad10x_instant", "rapl"])
+@pytest.mark.parametrize("sensor", ["nvml_energy", "ga10x_ad10x_instant"])
 @pytest.mark.parametrize(
     ("workload", "more"),
     [("steps", {"step_s": 0.37}), ("square", {"period_s": 0.73}), ("square", {"period_s": 0.13})],
