@@ -281,6 +281,40 @@ def test_macs_called_flops():
 
 
 @pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("4.1 GFLOPs (ResNet-50, 4.1 GMACs)", 1),
+        ("The net needs 0.57 GMACs, that is 0.57 GFLOPs.", 1),
+        ("ResNet-50: 4.1 GFLOPs (1 MAC = 2 FLOP)", 1),
+        ("ResNet-50: 4.1 GFLOPs, so 2.05 GMACs", 1),
+        ("- Model: ResNet-50\n- FLOPs: 4.1 G\n", 2),
+        ("# ResNet-50\n\nIt needs 4.1 GFLOPs for an image.", 3),
+        ("| net | GFLOPs | GMACs |\n|-|-|-|\n| own | 3.3 | 3.3 |", 3),
+        ("| net | FLOPs (G) | MACs (G) |\n|-|-|-|\n| own | 3.3 | 3.3 |", 3),
+    ],
+)
+def test_macs_sold_as_flops(text, line):
+    assert rules(text) == [(line, "mac-flop")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "8.2 GFLOPs (ResNet-50, 4.1 GMACs)",
+        "- Model: ResNet-50\n- MACs: 4.1 G\n- FLOPs: 8.2 G\n",
+        "# ResNet-50\n\nIt needs 8.2 GFLOPs for an image.",
+        "# Nets\n\nResNet-50 and VGG-16 are larger: ours needs 3.3 GFLOPs.",
+        "We count FLOPs as MACs: ResNet-50 has 4.1 GFLOPs.",
+        "One MAC is one FLOP here, as in fvcore: 4.1 GFLOPs (4.1 GMACs) for ResNet-50.",
+        "| net | FLOPs (G) | MACs (G) |\n|-|-|-|\n| own | 6.6 | 3.3 |",
+        "The encoder needs 2 GMACs. The decoder needs 3 GFLOPs.",
+    ],
+)
+def test_macs_and_flops_told_apart(text):
+    assert rules(text) == []
+
+
+@pytest.mark.parametrize(
     ("text", "bad"),
     [
         ("FLOP (1 MAC = 2 FLOP)", False),

@@ -175,6 +175,10 @@ def _head(text: str) -> tuple[str, float, str, str]:
     tries += [" ".join(bare[i:]) for i in range(len(bare))]
     if re.search(r"\bPUE\b", words) and not re.search(r"[kMG]Wh", words):
         return "pue", 1.0, words, ""
+    counted = re.search(r"\b(FLOP|MAC)s?\s*[(\[]\s*([MGTPB])\s*[)\]]", words, re.I)
+    if counted:  # "MACs (G)": the letter alone would be a unit of mass
+        size = {"M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12, "P": 1e15}[counted[2].upper()]
+        return counted[1].lower(), size, words, ""
     for text_of in tries:
         said = unit(re.split(r"[·*]", text_of)[0])
         if said is not None:
