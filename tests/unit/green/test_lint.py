@@ -252,6 +252,44 @@ def test_market_based_is_not_location_based():
 
 
 @pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("Location-based emissions: 0 kg CO2e (renewable energy certificates).", 1),
+        ("Location-based emissions were 0 kg CO2e. We hold PPAs for all of it.", 1),
+        ("- Location-based: 0 kg CO2e\n- Power: 100 % renewable\n", 1),
+        ("Training emitted 0 kg CO2e.\n\nAll power is covered by guarantees of origin.", 1),
+        ("Location-based emissions are zero thanks to certificates.", 1),
+        ("Because of our PPA there were zero location-based emissions.", 1),
+        ("Location-based emissions after certificates are 1.2 t CO2e.", 1),
+        ("Location-based emissions, net of purchased RECs, were 12 kg CO2e.", 1),
+        ("Location-based: 0 kg CO2e; market-based: 0 kg CO2e, 100 % renewable.", 1),
+        ("Emissions were 0 kg (location-based) and 0 kg CO2e (market-based).", 1),
+        ("The 20 kWh emitted 0 g CO2e at 211 g/kWh.", 1),
+        ("- Energy: 20 kWh\n- CO2e: 0 kg\n", 2),
+    ],
+)
+def test_contracts_do_not_change_a_location_based_figure(text, line):
+    assert rules(text) == [(line, "market-based")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Location-based emissions were 9 kg CO2e, market-based ones 0 kg CO2e (RECs).",
+        "Emissions were 9 kg (location-based) and 0 kg CO2e (market-based, PPA).",
+        "- Location-based: 9 kg CO2e\n- Market-based: 0 kg CO2e (100 % renewable)\n",
+        "Location-based emissions were 9 kg CO2e; certificates were bought beside that.",
+        "Location-based emissions, before certificates, were 9 kg CO2e.",
+        "Location-based emissions are never zero: 9 kg CO2e.",
+        "No location-based figure is known.",
+        "The site buys renewable power; location-based emissions were 9 kg CO2e.",
+    ],
+)
+def test_contracts_may_be_told(text):
+    assert rules(text) == []
+
+
+@pytest.mark.parametrize(
     ("text", "bad"),
     [
         ("MFU against the H100's BF16 peak of 1979 TFLOP/s", True),

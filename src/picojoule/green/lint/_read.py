@@ -23,6 +23,10 @@ _COUNT = re.compile(
     rf"(?<![\w.,$])(\d{{1,3}}(?:,\d{{3}})+|\d+)\s*(?:[x×]\s*)?(?:{_NAMES}|{_DEVICES}\b(?!\s*-?\s*h))"
 )
 _TIMES = re.compile(rf"(?:{_NAMES})\s*[x×]\s*(\d+)\b")
+_BASIS = re.compile(r"(market|location)[\s-]*based", re.I)
+_MASS = re.compile(
+    r"(?<![\w.])[\d.,]+\s*(?:million\s|metric\s)*(?:[kmg]?g|t|tons?|tonnes?|lbs?)\b", re.I
+)
 _PUE = re.compile(
     r"(?:\bPUE\b|power usage effectiveness|power usage efficiency)(?:\s*\(PUE\))?"
     r"[\s*:=,]*(?:of|is|was|=|:|at)?[\s*]*(?P<n>[1-3](?:\.\d+)?)(?![.,]?\d)",
@@ -61,12 +65,25 @@ class Claim:
     @property
     def market(self) -> bool:
         """Whether it is said to be market-based."""
-        return bool(re.search(r"market[\s-]*based", self.words, re.I))
+        return self._basis() == "market"
 
     @property
     def location(self) -> bool:
         """Whether it is said to be location-based."""
-        return bool(re.search(r"location[\s-]*based", self.words, re.I))
+        return self._basis() == "location"
+
+    def _basis(self) -> str:
+        """Of several labels in a sentence, the one on this number's side."""
+        labels = [(m.start(), m[1].lower()) for m in _BASIS.finditer(self.words)]
+        names = {name for _, name in labels}
+        if len(names) < 2:
+            return names.pop() if names else ""
+        masses = [m.start() for m in _MASS.finditer(self.words)] or [self.number.start]
+        if labels[0][0] < masses[0]:
+            before = [name for at, name in labels if at < self.number.start]
+            return before[-1] if before else labels[0][1]
+        after = [name for at, name in labels if at > self.number.start]
+        return after[0] if after else labels[-1][1]
 
 
 @dataclass(slots=True)
