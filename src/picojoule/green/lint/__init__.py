@@ -6,7 +6,7 @@ there, so silence is no praise.
 
 from __future__ import annotations
 
-from picojoule.green.lint import _carbon, _compute, _equations, _macs, _market
+from picojoule.green.lint import _bounds, _carbon, _compute, _equations, _macs, _market
 from picojoule.green.lint._finding import RULES, Finding
 from picojoule.green.lint._read import card
 
@@ -19,7 +19,7 @@ def check(text: str) -> list[Finding]:
     """
     read = card(text)
     found: dict[tuple[int, str, str], Finding] = {}
-    for rules in (_carbon, _equations, _compute, _macs, _market):
+    for rules in (_carbon, _equations, _compute, _macs, _market, _bounds):
         # What an earlier group of rules said of a line, a later one need not say in other words.
         said = {(f.line, f.rule) for f in found.values()}
         new = [f for f in rules.check(read) if (f.line, f.rule) not in said]

@@ -6,8 +6,9 @@ import math
 import re
 from collections.abc import Iterator
 
+from picojoule.green.lint._devices import nameplates
 from picojoule.green.lint._finding import Finding
-from picojoule.green.lint._read import Card, Claim, Group
+from picojoule.green.lint._read import DEVICE, Card, Claim, Group
 
 #: No grid lies outside: hydro and nuclear mixes come near the one, lignite near the other.
 LEAST_G_PER_KWH, MOST_G_PER_KWH = 5.0, 1100.0
@@ -145,7 +146,7 @@ def _energy(group: Group, card: Card) -> Iterator[Finding]:
         )
     elif ratio > 1 and pue is None and ratio <= 2.0 + _SLACK and len(counts) == 1:
         return  # a PUE that is not told
-    elif ratio < 1 and re.search(r"\btdp\b|peak|max", watts.words, re.I):
+    elif ratio < 1 and _rated(watts, group):
         return  # the rated power is an upper bound
     else:
         yield Finding(
@@ -154,6 +155,13 @@ def _energy(group: Group, card: Card) -> Iterator[Finding]:
             f"{stated.value:,.6g} kWh, but hours x watts give {nearest:,.4g} kWh "
             f"({ratio:.3g} times)",
         )
+
+
+def _rated(watts: Claim, group: Group) -> bool:
+    """Whether the power is what the device is rated for, not what it drew."""
+    if re.search(r"\btdp\b|peak|max|rated|nameplate|limit", watts.words, re.I):
+        return True
+    return any(watts.value in nameplates(n.group()) for n in DEVICE.finditer(group.words))
 
 
 def _carbon(group: Group, card: Card) -> Iterator[Finding]:

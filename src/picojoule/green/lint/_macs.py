@@ -106,7 +106,7 @@ def _known(card: Card) -> Iterator[Finding]:
         if not _FLOP.search(scope):
             continue
         own = _named(text)
-        for name in own or around.get(line, ()):
+        for name in own or around.get(line, []):
             found = _macs_called_flop(text, _GMACS[name], in_table="|" in text)
             if found is not None:
                 yield Finding(

@@ -282,6 +282,7 @@ def claims_in(sentence: str, line: int) -> list[Claim]:
             money.add(match.start("n"))
     out += _counts(plain, line)
     label = plain.partition(":")[0] if ":" in plain[:50] else ""
+    labelled, size, _, per = _head(label) if "(" in label else ("", 1.0, "", "")
     for match in NUMBER.finditer(plain):
         if match.start() in money or re.search(r"[\w.]-?$", plain[: match.start()]):
             continue
@@ -290,6 +291,10 @@ def claims_in(sentence: str, line: int) -> list[Claim]:
             kind, scale = kind_of(said, plain)
             if kind:
                 out.append(_claim(kind, read(match).scaled(scale), line, plain, said.per))
+            continue
+        if labelled and plain[: match.start()].strip(" ~≈*") == f"{label}:".strip(" *"):
+            # "Energy (kWh): 10"
+            out.append(_claim(labelled, read(match).scaled(size), line, plain, per))
             continue
         counted = re.match(
             r"\s*(tokens?|words?|param(?:eter)?s?|images?|examples?|epochs?)\b",
