@@ -160,9 +160,9 @@ def of(
     """Assemble the report of a study.
 
     Args:
+        study: its runs.
         settings: region, pue, price and so on, see ``footprint.SETTINGS``; before those of the
             study, of which None leaves one out.
-            study.
         score: which score to plot and price; None takes the only one, or the first.
         footprint: of all runs, if it is there already.
 
