@@ -126,12 +126,12 @@ def price_of(
     if vendor is None:
         low, high = _ends(fitting, column)
         first, last = _dates(fitting)
-        vendors = sorted({r["vendor"] for r in fitting})
+        sellers = sorted({r["vendor"] for r in fitting})
         seen = f"{term} prices of {hardware}, {first} to {last},"
         why = (
-            f"{seen} differ between vendors; say vendor= (one of {', '.join(vendors)})"
-            if len(vendors) > 1
-            else f"{seen} are known of one vendor alone; say vendor={vendors[0]!r}"
+            f"{seen} differ between vendors; say vendor= (one of {', '.join(sellers)})"
+            if len(sellers) > 1
+            else f"{seen} are known of one vendor alone; say vendor={sellers[0]!r}"
         )
         return Quantity(
             math.nan, *_in_usd_per_hour(low, high), "published", f"{why} or price='2 USD/h'"

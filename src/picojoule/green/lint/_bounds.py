@@ -29,11 +29,15 @@ _TPU_CHIPS = 4.0
 
 _PART = re.compile(r"(?:per|each|every|one|a single|a)\b[\s-]*(?:\w+[\s-])?(?:epochs?|steps?|runs?"
                    r"|folds?|trials?|seeds?|nodes?|gpus?|tpus?|devices?|tokens?|images?|quer(?:y|ies)"
-                   r"|requests?|hours?|days?|experiments?)\b", re.I)  # fmt: skip
+                   r"|requests?|hours?|days?|experiments?|evaluations?"
+                   r"|inferences?|iterations?|samples?"
+                   r"|batch(?:es)?)\b", re.I)  # fmt: skip
 _MANY = re.compile(
     r"\b(?:runs|trials|folds|seeds|experiments|jobs|times|each|per|in total|cumulative|overall)\b",
     re.I,
 )
+#: Other work than the training that hours in other sentences are of.
+_OTHER_WORK = re.compile(r"\b(?:inferenc|evaluat|fine-?tun|test|queries|serv(?:ed|ing))\w*", re.I)
 _SINGLE = re.compile(rf"\b(?:a|an|one|single)\s+(?={DEVICE.pattern})")
 _OF_DEVICES = re.compile(
     r"\b(?:GPUs?|TPUs?|accelerators?)(?:'s?)?[\s-]+(?:energy|consum\w+|used|drew)"
@@ -99,6 +103,8 @@ def _ran(group: Group) -> _Devices | None:
     names = {re.sub(r"s$", "", n.group()).strip() for n in DEVICE.finditer(group.words)}
     if hours is None or not hours.value > 0 or len(names) > 1:
         return None
+    if group.of("devices") and _SINGLE.search(group.words):
+        return None  # one of them did this, all of them that
     name = next(iter(names), "")
     if hours.device_hours:
         many = 1.0
@@ -129,8 +135,11 @@ def _watts(name: str) -> tuple[float, float] | None:
 
 
 def _energy(group: Group, ran: _Devices) -> Iterator[Finding]:
-    claim = group.one("energy")
+    claim, hours = group.one("energy"), group.one("hours")
     if claim is None or claim.per or not claim.value > 0 or _PART.search(claim.words):
+        return
+    other = _OTHER_WORK.search(claim.words)
+    if other and hours and group.kind != "row" and not _OTHER_WORK.search(hours.words):
         return
     if claim.number.high < ran.least_kwh:
         average = claim.value / ran.device_hours * 1000.0

@@ -22,11 +22,16 @@ _ZERO_WORD = re.compile(
     r"|value|factor|estimate|report)\w*)",
     re.I,
 )
+_BOUGHT = (
+    r"(?:certificates?|\bPPAs?\b|power purchase|\b(?:I-)?RECs?\b|\bREGOs?\b|\bGOs?\b|\bGoOs?\b"
+    r"|guarantees? of origin|100\s?% renewable"
+    r"|renewable (?:\w+ )?(?:purchas|contract|procure|credit|tariff|match)\w*)"
+)
 #: A location-based figure that contracts have lowered.
 _LOWERED = re.compile(
     rf"{_LOCATION}(?:(?!market)[^.;])*?\b(?:after|net of|less|minus|thanks to|due to|owing to"
     r"|because of|reduced by|lowered by|taking into account|accounting for|counting|applying|using)"
-    rf"\s+(?:\w+[\s-]+){{0,4}}?{_CONTRACT}",
+    rf"\s+(?:\w+[\s-]+){{0,4}}?{_BOUGHT}",
     re.I,
 )
 _NEGATED = re.compile(r"\b(?:not|never|without|before|isn't|aren't|cannot|rather than)\b", re.I)
@@ -73,6 +78,8 @@ def _why_not_zero(claim: Claim, group: Group, card: Card, emitted: bool) -> str:
         return f"a location-based figure of 0 g: no grid emits nothing; {remedy}"
     if known:
         return f"0 g of CO2e for {known[0]:,.4g} kWh: a location-based figure is never 0; {remedy}"
+    if any(c.location and c.value > 0 for c in card.all("co2e")):
+        return ""  # the location-based one is there
     near = claim.words if emitted else "\n".join(text for _, text in card.prose) + group.words
     if _CLAIMED.search(near):
         return (

@@ -74,15 +74,21 @@ class Claim:
 
     def _basis(self) -> str:
         """Of several labels in a sentence, the one on this number's side."""
-        labels = [(m.start(), m[1].lower()) for m in _BASIS.finditer(self.words)]
+        at, words = self.number.start, self.words
+        if ";" in words:
+            begin = words.rfind(";", 0, at) + 1
+            end = words.find(";", at)
+            part = words[begin : end if end >= 0 else None]
+            at, words = at - begin, part
+        labels = [(m.start(), m[1].lower()) for m in _BASIS.finditer(words)]
         names = {name for _, name in labels}
         if len(names) < 2:
             return names.pop() if names else ""
-        masses = [m.start() for m in _MASS.finditer(self.words)] or [self.number.start]
+        masses = [m.start() for m in _MASS.finditer(words)] or [at]
         if labels[0][0] < masses[0]:
-            before = [name for at, name in labels if at < self.number.start]
+            before = [name for place, name in labels if place < at]
             return before[-1] if before else labels[0][1]
-        after = [name for at, name in labels if at > self.number.start]
+        after = [name for place, name in labels if place > at]
         return after[0] if after else labels[-1][1]
 
 
