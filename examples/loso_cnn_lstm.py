@@ -197,7 +197,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few clips, few epochs")
     parser.add_argument("--configs", type=int, default=1, help="sizes of the LSTM to try")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--region", default="WLD", help="country; WLD is the world's average grid")
+    parser.add_argument("--region", help="country, for CO2e; WLD is the world's average grid")
     parser.add_argument("--ledger", type=Path, default=Path("loso.db"))
     parser.add_argument("--published", type=Path, default=Path("loso-published.db"))
     parser.add_argument("--device", default="NVIDIA Tesla V100 SXM2 16GB", help="to assume for it")

@@ -84,6 +84,16 @@ def peaks_of(name: str) -> Peaks | None:
     return _table().get(_words(name))
 
 
+def family(name: str) -> tuple[Peaks, ...]:
+    """Peaks of all devices that a short name may mean, such as both forms of a V100.
+
+    >>> [p.tdp_w for p in family("T4")]
+    [70.0]
+    """
+    words = _words(name)
+    return tuple(p for p in _table().values() if words and words <= _words(p.device))
+
+
 def peaks_of_profile(profile: Profile) -> Peaks | None:
     """Peaks of the device that ran most of a profile's kernels; None if it is not known."""
     time_s: dict[str, float] = {}

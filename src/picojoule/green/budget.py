@@ -148,6 +148,8 @@ class budget:  # noqa: N801 - stands beside pj.profile and pj.region
             "region": region, "carbon_factor": factor, "pue": pue,
             "price_per_device_hour": price_per_device_hour, "price_per_kwh": price_per_kwh,
         }  # fmt: skip
+        if co2 is not None:
+            _one_factor(self._past.settings, region, factor)
         self._settings = {**self._past.settings, **{k: v for k, v in told.items() if v is not None}}
         self.limits = _rates.limits(energy=energy, co2e=co2, money=money, hours=hours, flops=flops)
         self._rates = _rates.Rates(self.limits, self._settings, devices)
@@ -348,3 +350,17 @@ class budget:  # noqa: N801 - stands beside pj.profile and pj.region
 def unknown_like(limit: Quantity, why: str) -> Quantity:
     """An unknown quantity of the kind of ``limit``."""
     return Quantity(math.nan, limit.dimension, provenance="estimated", basis=why)
+
+
+def _one_factor(kept: Mapping[str, Any], region: str | None, factor: Any) -> None:
+    """Refuse an argument that a setting of the study contradicts in another way of telling it."""
+    given = {"region": region, "carbon_factor": factor}
+    for name, value in given.items():
+        against = [k for k in ("region", "carbon_factor", "mix") if k != name and kept.get(k)]
+        if value is not None and against and given.get(against[0]) is None:
+            argument = "factor" if name == "carbon_factor" else name
+            raise UsageError(
+                f"{argument}= of the budget and the study's setting {against[0]} are two factors "
+                f"for one energy; leave {argument}= out, or take the other from the study: "
+                f"'picojoule study set NAME {against[0]}='"
+            )

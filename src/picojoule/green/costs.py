@@ -171,14 +171,19 @@ def _plain(kind: str, unit: str, value: NDArray[np.float64], provenance: str, ba
 def _co2e(columns: Columns, told: Mapping[str, Any]) -> Costs:
     def factor(region: str) -> Quantity:
         try:
-            return carbon.co2e(
+            energy = carbon.facility(
                 quantity(1.0, "kWh"),
                 region=region or None,
-                factor=told.get("carbon_factor"),
-                mix=told.get("mix"),
                 pue=told.get("pue"),
                 personal=bool(told.get("personal")),
                 tables=told.get("tables"),
+            )
+            return energy * factors.chosen(
+                region or None,
+                told.get("carbon_factor"),
+                told.get("mix"),
+                tables=told.get("tables"),
+                setting=True,
             )
         except UnknownPlaceError as why:
             return unknown("g", str(why))

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -112,7 +114,7 @@ def connected(path: Path, *, write: bool) -> Iterator[sqlite3.Connection]:
             connection = _open(path, write)
             yield connection
         except sqlite3.Error as error:
-            raise explained(error, path) from error
+            raise explained(error, path, write=write) from error
         except OSError as error:
             raise LedgerError(f"the ledger {path}: {error.strerror}") from error
         finally:
@@ -132,12 +134,33 @@ def _open(path: Path, write: bool) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         if write or error.sqlite_errorname.startswith("SQLITE_BUSY"):
             raise
-    # The folder may not be written, as even readers of a log must; nobody else writes then either.
-    connection = sqlite3.connect(
-        f"{path.as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None
-    )
-    _prepare(connection, path, write=False)
+    connection = _read_only(path)
+    try:
+        _prepare(connection, path, write=False)
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    """Of a folder that may not be written, as even readers of a log must.
+
+    An immutable file is read without its log, so rows that are still in a log are read in a copy.
+    """
+    log = path.with_name(path.name + "-wal")
+    if not log.exists() or not log.stat().st_size:
+        return sqlite3.connect(
+            f"{path.as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None
+        )
+    memory = sqlite3.connect(":memory:", isolation_level=None)
+    with tempfile.TemporaryDirectory(prefix="picojoule-ledger-") as folder:
+        copy = Path(folder) / path.name
+        shutil.copyfile(path, copy)
+        shutil.copyfile(log, copy.with_name(log.name))
+        with contextlib.closing(sqlite3.connect(copy)) as whole:
+            whole.backup(memory)
+    return memory
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, write: bool) -> None:
@@ -234,15 +257,16 @@ def write(
             )
 
 
-def explained(error: sqlite3.Error, path: Path) -> LedgerError:
+def explained(error: sqlite3.Error, path: Path, *, write: bool) -> LedgerError:
     """What an error of SQLite means for the ledger at ``path``, and the remedy."""
     code = getattr(error, "sqlite_errorname", "")
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL")):
         return LedgerBusyError(f"the ledger {path} is locked by another process")
     if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
+        verb, may = ("written", "write") if write else ("read", "read")
         return LedgerError(
-            f"the ledger {path} cannot be opened for this ({error}); set PICOJOULE_LEDGER to a "
-            "file that you may write"
+            f"the ledger {path} cannot be {verb} by this user ({error}); get the right to it and "
+            f"its folder, or set PICOJOULE_LEDGER to a file that you may {may}"
         )
     if code.startswith("SQLITE_FULL"):
         return LedgerError(f"the ledger {path}: no space left")

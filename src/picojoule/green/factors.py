@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from picojoule.errors import UsageError
@@ -142,8 +142,16 @@ def chosen(
     shares: Mapping[str, float] | None = None,
     *,
     tables: Tables | None = None,
+    setting: bool = False,
 ) -> Quantity:
     """The one factor that was told: by region, own, or by an own mix.
+
+    Args:
+        region: a country, US state or cloud region.
+        factor: own factor, as "211 g/kWh".
+        shares: own mix, as ``{"wind": 0.6, "gas": 0.4}``.
+        tables: own tables; see ``picojoule.green.tables``.
+        setting: whether they are settings of a study, where ``factor`` is called carbon_factor.
 
     Returns:
         Unknown, with what to say in its basis, if none was told.
@@ -151,24 +159,40 @@ def chosen(
     Raises:
         UsageError: two were told, and which of them holds is not for us to guess.
     """
+    own_name = "carbon_factor" if setting else "factor"
     told = [
         name
-        for name, value in (("region", region), ("factor", factor), ("mix", shares))
+        for name, value in (("region", region), (own_name, factor), ("mix", shares))
         if value is not None and value != ""
     ]
     if len(told) > 1:
-        raise UsageError(
-            f"{' and '.join(told)} are two factors for one energy; say only one of them. "
-            "PUE has its own argument: pue=1.15"
-        )
+        raise UsageError(f"{two_factors(told)} {_only_one(told, setting)}")
     if not told:
-        return unknown("g/kWh", "no factor: say region='GBR', factor='211 g/kWh' or mix={...}")
+        return unknown(
+            "g/kWh", f"no factor: say region='GBR', {own_name}='211 g/kWh' or mix={{...}}"
+        )
     if factor is not None:
         return own(factor)
     if shares is not None:
         return mix(shares)
     assert region is not None
     return intensity(region, tables=tables)
+
+
+def two_factors(told: Sequence[str]) -> str:
+    """What is wrong with so many ways to tell one factor."""
+    count = {2: "two", 3: "three"}.get(len(told), "several")
+    return f"{', '.join(told[:-1])} and {told[-1]} are {count} factors for one energy;"
+
+
+def _only_one(told: Sequence[str], setting: bool) -> str:
+    if not setting:
+        return "say only one of them. PUE has its own argument: pue=1.15"
+    last = told[-1]
+    return (
+        f"keep one of these settings. One call leaves {last} out with {last}=None in Python, "
+        f"--set {last}= in a shell; 'picojoule study set NAME {last}=' takes it from the study"
+    )
 
 
 def pue(

@@ -122,14 +122,16 @@ def _power(sums: Sums, told: Mapping[str, Any], used: dict[str, Quantity]) -> di
     """Facility energy, CO2e and water, summed over the regions of the runs."""
     region, tables = told.get("region"), told.get("tables")
     factor, mix = told.get("carbon_factor"), told.get("mix")
-    factors.chosen(region, factor, mix, tables=tables)  # refuses two of them, or no place
+    factors.chosen(
+        region, factor, mix, tables=tables, setting=True
+    )  # refuses two of them, or no place
     everywhere = bool(told.get("everywhere"))
     own_regions = sorted(r for r in sums.regions.distinct if r)
     if own_regions and (factor is not None or mix is not None) and not everywhere:
         raise UsageError(
-            f"{'carbon_factor' if factor is not None else 'mix'}= and the runs' own regions "
-            f"({', '.join(own_regions[:3])}) are two factors for one energy; say everywhere=True "
-            "if yours holds for all runs"
+            f"{'carbon_factor' if factor is not None else 'mix'} and the runs' own regions "
+            f"({', '.join(own_regions[:3])}) are two factors for one energy; if yours holds for "
+            "all runs, say everywhere=True in Python, --set everywhere=true in a shell"
         )
     parts: dict[str, list[Quantity]] = {"facility": [], "co2e": [], "water": []}
     groups = [""] if everywhere or not own_regions else sorted(sums.regions.distinct)
@@ -148,7 +150,7 @@ def _power(sums: Sums, told: Mapping[str, Any], used: dict[str, Quantity]) -> di
         intensity = (
             factors.intensity(name, tables=tables)
             if name
-            else factors.chosen(region, factor, mix, tables=tables)
+            else factors.chosen(region, factor, mix, tables=tables, setting=True)
         )
         facility = energy * effective
         used[f"PUE{label}"], used[f"intensity{label}"] = effective, intensity

@@ -126,12 +126,16 @@ def price_of(
     if vendor is None:
         low, high = _ends(fitting, column)
         first, last = _dates(fitting)
-        vendors = ", ".join(sorted({r["vendor"] for r in fitting}))
+        sellers = sorted({r["vendor"] for r in fitting})
+        seen = f"{term} prices of {hardware}, {first} to {last},"
+        why = (
+            f"{seen} differ between vendors; say vendor= (one of {', '.join(sellers)})"
+            if len(sellers) > 1
+            else f"{seen} are known of one vendor alone; say vendor={sellers[0]!r}"
+        )
         return Quantity(
-            math.nan, *_in_usd_per_hour(low, high), "published",
-            f"{term} prices of {hardware}, {first} to {last}, differ between vendors; "
-            f"say vendor= (one of {vendors}) or price='2 USD/h'",
-        )  # fmt: skip
+            math.nan, *_in_usd_per_hour(low, high), "published", f"{why} or price='2 USD/h'"
+        )
     sold = [r for r in fitting if r["vendor"].casefold() == vendor.casefold()]
     if not sold:
         vendors = ", ".join(sorted({r["vendor"] for r in fitting}))

@@ -84,7 +84,8 @@ def find(region: str, tables: Tables | None = None) -> Place:
     hint = f"; near it: {', '.join(near)}" if near else ""
     raise UnknownPlaceError(
         f"no country, US state or cloud region is called {region!r}{hint}. "
-        "Say a country (GBR), a US state (US-VA), a cloud region (eu-west-1), or factor='211 g/kWh'"
+        "Say a country (GBR), a US state (US-VA), a cloud region (eu-west-1), or your own factor "
+        "(factor='211 g/kWh'; as a study's setting: carbon_factor)"
     )
 
 

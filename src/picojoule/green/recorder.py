@@ -328,7 +328,12 @@ class Recorder:
             return
         self._said = why
         kept = all(r in self._spooled for r in self._dirty.values())
-        words = f"they wait in {self._spool.path}" if kept else "they are lost if it stays so"
+        words = (
+            f"they wait in {self._spool.path}; once it can be written, "
+            f"'picojoule study repair {self._spool.path}' takes them in"
+            if kept
+            else "they are lost if it stays so"
+        )
         print(f"picojoule: runs are not in the ledger: {why}; {words}", file=sys.stderr)
 
 

@@ -162,14 +162,14 @@ def of(
     Args:
         study: its runs.
         settings: region, pue, price and so on, see ``footprint.SETTINGS``; before those of the
-            study.
+            study, of which None leaves one out.
         score: which score to plot and price; None takes the only one, or the first.
         footprint: of all runs, if it is there already.
 
     Raises:
         UsageError: settings that contradict each other, or no such score.
     """
-    told = {**study.settings, **{k: v for k, v in (settings or {}).items() if v is not None}}
+    told = {k: v for k, v in {**study.settings, **(settings or {})}.items() if v is not None}
     columns = study.columns
     same = Study(study.name, columns, told)
     cost = footprint or _footprint.of(same)

@@ -248,6 +248,15 @@ def test_settings_of_the_study_bring_the_factor():
     assert b.statuses["co2e"].spent.to("g") == pytest.approx(200.0)
 
 
+def test_an_argument_against_a_setting_of_the_study():
+    told = study(run({"a": 1}, joules=3.6e6), carbon_factor="100 g/kWh", pue=1.0)
+    with pytest.raises(UsageError, match="region= of the budget and the study's setting carbon_f"):
+        held(Scripted(joules=3.6e6), co2="1 kg", study=told, region="GBR")
+    # The same thing told twice is a change of it, and joules need no factor.
+    held(Scripted(joules=3.6e6), co2="1 kg", study=told, factor="200 g/kWh")
+    held(Scripted(joules=3.6e6), energy="10 J", study=told, region="GBR")
+
+
 def test_looks_are_rare():
     meter = Scripted()
     with budget(profile=meter, energy="10 J", every_s=3600.0) as b:

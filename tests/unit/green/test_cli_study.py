@@ -73,6 +73,22 @@ def test_settings(book: ledger.Ledger, capsys: pytest.CaptureFixture[str]) -> No
     assert "did you mean region" in capsys.readouterr().err
 
 
+def test_two_factors_and_how_to_leave_one_out(
+    book: ledger.Ledger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book.add(run("a" * 32, energy_j=3.6e6, energy_provenance="measured"))
+    book.set("s", region="GBR", pue=1.2)
+    assert main(["study", "report", "s", "--set", "carbon_factor=211 g/kWh"]) == 2
+    said = capsys.readouterr().err
+    assert "region and carbon_factor are two factors" in said and "--set carbon_factor=" in said
+    capsys.readouterr()
+    assert main(["study", "set", "s", "carbon_factor=211 g/kWh"]) == 0
+    assert main(["study", "report", "s"]) == 2
+    assert main(["study", "report", "s", "--set", "carbon_factor="]) == 0
+    assert main(["study", "set", "s", "carbon_factor="]) == 0
+    assert main(["study", "report", "s"]) == 0
+
+
 def test_exports_hold_every_run(book: ledger.Ledger, capsys: pytest.CaptureFixture[str]) -> None:
     book.add(run("a", config={"lr": 0.1}, scores={"acc": 1.0}), run("b", energy_j=5.0))
     assert main(["study", "export", "s", "-f", "json"]) == 0

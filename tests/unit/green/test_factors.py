@@ -155,7 +155,14 @@ def test_two_factors_are_an_error():
         with pytest.raises(UsageError, match="two factors"):
             factors.chosen(**told)
     assert not factors.chosen().known
-    assert "region=" in factors.chosen().basis
+    assert "region=" in factors.chosen().basis and " factor=" in factors.chosen().basis
+    # What is typed is called otherwise among a study's settings.
+    with pytest.raises(UsageError, match="region and factor are two factors"):
+        factors.chosen("GBR", "211 g/kWh")
+    with pytest.raises(UsageError, match="region, carbon_factor and mix are three") as refused:
+        factors.chosen("GBR", "211 g/kWh", {"wind": 1.0}, setting=True)
+    assert "mix=None in Python, --set mix= in a shell" in str(refused.value)
+    assert "carbon_factor=" in factors.chosen(setting=True).basis
 
 
 def test_pue():

@@ -164,6 +164,13 @@ def test_settings_that_cannot_be(told, kind):
         footprint.of([run()], told)
 
 
+def test_two_factors_are_told_by_the_names_of_settings():
+    with pytest.raises(UsageError, match="region and carbon_factor are two factors") as refused:
+        footprint.of([run()], {"region": "GBR", "carbon_factor": "211 g/kWh"})
+    assert "--set carbon_factor= in a shell" in str(refused.value)
+    assert "carbon_factor='211 g/kWh'" in footprint.of([run()], {"pue": 1.2}).co2e.basis
+
+
 def test_own_factor_and_runs_with_regions_are_two_factors():
     with pytest.raises(UsageError, match="everywhere=True"):
         footprint.of([run(region="FRA")], {"carbon_factor": "100 g/kWh", "pue": 1.0})

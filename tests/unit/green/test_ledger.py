@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import shutil
 import sqlite3
 import string
 import time
@@ -261,6 +263,46 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(LedgerError):
         ledger.open(tmp_path / "file" / "l.db").add(run())
+
+
+@pytest.mark.parametrize("log_is_left", [False, True])
+def test_a_folder_that_may_not_be_written_is_read_with_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_is_left: bool
+) -> None:
+    whole, path = tmp_path / "whole.db", tmp_path / "left.db"
+    book = ledger.open(whole)
+    book.add(run("a"))
+    # A second connection keeps the log, as a process that was killed does.
+    with contextlib.closing(sqlite3.connect(whole)) as other:
+        other.execute("SELECT count(*) FROM runs").fetchone()
+        book.add(run("b"))
+        if not log_is_left:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        shutil.copyfile(whole, path)
+        shutil.copyfile(f"{whole}-wal", f"{path}-wal")
+    assert Path(f"{path}-wal").stat().st_size > 0 or not log_is_left
+    connect = sqlite3.connect
+
+    def refusing(name: object, *args: object, **told: object) -> sqlite3.Connection:
+        if name == path:
+            error = sqlite3.OperationalError("attempt to write a readonly database")
+            error.sqlite_errorname = "SQLITE_READONLY_DIRECTORY"
+            raise error
+        return connect(name, *args, **told)  # type: ignore[call-overload,no-any-return]
+
+    monkeypatch.setattr(database.sqlite3, "connect", refusing)
+    before = path.read_bytes()
+    assert [r.uid for r in ledger.open(path).study("s")] == ["a", "b"]
+    assert path.read_bytes() == before
+    with pytest.raises(LedgerError, match=r"cannot be written by this user .*may write"):
+        ledger.open(path).add(run("c"))
+
+
+def test_a_ledger_that_may_not_be_read(tmp_path: Path) -> None:
+    error = sqlite3.OperationalError("unable to open database file")
+    error.sqlite_errorname = "SQLITE_CANTOPEN"
+    words = str(database.explained(error, tmp_path / "l.db", write=False))
+    assert "cannot be read by this user" in words and "may read" in words
 
 
 def test_merging_keeps_the_newer_row_and_every_setting(tmp_path: Path) -> None:

@@ -82,6 +82,13 @@ def test_no_vendor_no_price_but_its_bounds():
     assert whole.range_in("USD") == pytest.approx((245, 1229))
 
 
+def test_prices_of_one_vendor_do_not_differ_between_vendors():
+    q = money.price_of("NVIDIA Tesla V100 SXM2 16GB")
+    assert not q.known
+    assert "known of one vendor alone; say vendor='Oblivus Cloud' or price=" in q.basis
+    assert money.price_of("NVIDIA Tesla V100 SXM2 16GB", vendor="Oblivus Cloud").known
+
+
 def test_unpriced_parts_and_vendors():
     assert not money.price_of("Imaginary 9000").known
     assert "say price=" in money.price_of("Imaginary 9000").basis

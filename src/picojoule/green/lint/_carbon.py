@@ -6,8 +6,9 @@ import math
 import re
 from collections.abc import Iterator
 
+from picojoule.green.lint._devices import nameplates
 from picojoule.green.lint._finding import Finding
-from picojoule.green.lint._read import Card, Claim, Group
+from picojoule.green.lint._read import DEVICE, Card, Claim, Group
 
 #: No grid lies outside: hydro and nuclear mixes come near the one, lignite near the other.
 LEAST_G_PER_KWH, MOST_G_PER_KWH = 5.0, 1100.0
@@ -26,7 +27,6 @@ def check(card: Card) -> Iterator[Finding]:
         yield from _two_figures(group, card)
         yield from _digits(group)
     yield from _metadata(card)
-    yield from _only_market(card)
     yield from _offsets(card)
 
 
@@ -40,7 +40,7 @@ def slip(ratio: float) -> str:
     return ""
 
 
-def _impossible(intensity: float) -> str:
+def misspelled(intensity: float) -> str:
     """What an intensity outside of every grid's must come from."""
     for factor, words in (
         (1e3, "grams for kilograms, or Wh for kWh"),
@@ -56,12 +56,12 @@ def _impossible(intensity: float) -> str:
 def _stated(group: Group) -> Iterator[Finding]:
     for claim in group.of("intensity"):
         if not LEAST_G_PER_KWH <= claim.value <= MOST_G_PER_KWH and not claim.market:
-            rule = "grams" if _impossible(claim.value) else "intensity"
+            rule = "grams" if misspelled(claim.value) else "intensity"
             yield Finding(
                 claim.line,
                 rule,
                 f"an intensity of {claim.value:,.4g} g/kWh is no grid's "
-                f"(5 to 1,100){_impossible(claim.value)}",
+                f"(5 to 1,100){misspelled(claim.value)}",
             )
 
 
@@ -146,7 +146,7 @@ def _energy(group: Group, card: Card) -> Iterator[Finding]:
         )
     elif ratio > 1 and pue is None and ratio <= 2.0 + _SLACK and len(counts) == 1:
         return  # a PUE that is not told
-    elif ratio < 1 and re.search(r"\btdp\b|peak|max", watts.words, re.I):
+    elif ratio < 1 and _rated(watts, group):
         return  # the rated power is an upper bound
     else:
         yield Finding(
@@ -157,32 +157,33 @@ def _energy(group: Group, card: Card) -> Iterator[Finding]:
         )
 
 
+def _rated(watts: Claim, group: Group) -> bool:
+    """Whether the power is what the device is rated for, not what it drew."""
+    if re.search(r"\btdp\b|peak|max|rated|nameplate|limit", watts.words, re.I):
+        return True
+    return any(watts.value in nameplates(n.group()) for n in DEVICE.finditer(group.words))
+
+
 def _carbon(group: Group, card: Card) -> Iterator[Finding]:
     known, source = energies(group, card)
     intensity = group.one("intensity")
     if not known or source is None:
         return
     for claim in _operational(group):
-        if intensity is not None and intensity.value > 0:
+        if intensity is not None and intensity.value > 0 and claim.value > 0:
             yield from _product(claim, known, intensity, _pue(group, card))
             continue
         if claim.value == 0:
-            yield Finding(
-                claim.line,
-                "market-based",
-                f"0 g of CO2e for {known[0]:,.4g} kWh: a location-based figure is never 0; what "
-                "was bought as certificates or offsets belongs beside it",
-            )
-            continue
+            continue  # what is said of contracts decides: _market
         implied = [claim.value / e for e in known]
         if any(LEAST_G_PER_KWH <= i <= MOST_G_PER_KWH for i in implied):
             continue
         best = implied[0]
         yield Finding(
             claim.line,
-            "grams" if _impossible(best) else "intensity",
-            f"{_mass(claim.value)} for {known[0]:,.4g} kWh is {best:.2g} g/kWh, which no grid "
-            f"has (5 to 1,100){_impossible(best)}",
+            "grams" if misspelled(best) else "intensity",
+            f"{mass(claim.value)} for {known[0]:,.4g} kWh is {best:.2g} g/kWh, which no grid "
+            f"has (5 to 1,100){misspelled(best)}",
         )
 
 
@@ -200,8 +201,8 @@ def _product(
     if abs(ratio - 1) <= loose:
         return
     said = (
-        f"{_mass(claim.value)}, but {best:,.4g} kWh x {intensity.value:.4g} g/kWh are "
-        f"{_mass(expected)}"
+        f"{mass(claim.value)}, but {best:,.4g} kWh x {intensity.value:.4g} g/kWh are "
+        f"{mass(expected)}"
     )
     facility = re.search(r"facilit|includ\w* (?:the )?PUE|with PUE|PUE includ", claim.words, re.I)
     if pue and abs(ratio / pue.value - 1) <= loose:
@@ -239,7 +240,7 @@ def _two_figures(group: Group, card: Card) -> Iterator[Finding]:
                 yield Finding(
                     a.line,
                     "pue",
-                    f"{_mass(a.value)} and {_mass(b.value)} differ by the PUE {pue.value:g}: one "
+                    f"{mass(a.value)} and {mass(b.value)} differ by the PUE {pue.value:g}: one "
                     "is of the IT equipment, the other of the facility; say which",
                 )
 
@@ -280,7 +281,7 @@ def _metadata(card: Card) -> Iterator[Finding]:
                 yield Finding(
                     claim.line,
                     "grams",
-                    f"co2_eq_emissions are grams: {claim.value:g} g here, {_mass(other.value)} in "
+                    f"co2_eq_emissions are grams: {claim.value:g} g here, {mass(other.value)} in "
                     f"line {other.line}; write {other.value:.4g}",
                 )
                 break
@@ -291,32 +292,10 @@ def _metadata(card: Card) -> Iterator[Finding]:
                 if not LEAST_G_PER_KWH <= implied <= MOST_G_PER_KWH:
                     yield Finding(
                         claim.line,
-                        "grams" if _impossible(implied) else "intensity",
+                        "grams" if misspelled(implied) else "intensity",
                         f"co2_eq_emissions are grams: {claim.value:g} g for "
-                        f"{energy[0].value:,.4g} kWh is {implied:.2g} g/kWh{_impossible(implied)}",
+                        f"{energy[0].value:,.4g} kWh is {implied:.2g} g/kWh{misspelled(implied)}",
                     )
-
-
-def _only_market(card: Card) -> Iterator[Finding]:
-    claims = card.all("co2e")
-    market = [c for c in claims if c.market and not c.location]
-    if market and len(market) == len(claims):
-        yield Finding(
-            market[0].line,
-            "market-based",
-            f"the only figure, {_mass(market[0].value)}, is market-based; give the location-based "
-            "one first",
-        )
-    zero = [c for c in claims if c.value == 0 and not c.market]
-    words = r"renewable|net[\s-]?zero|carbon[\s-]?neutral|certificate|\bPPA|\bREC"
-    for claim in zero:
-        if re.search(words, claim.words, re.I) and not any(c.value > 0 for c in claims):
-            yield Finding(
-                claim.line,
-                "market-based",
-                "0 g of CO2e by renewable contracts is a market-based figure; give the "
-                "location-based one first",
-            )
 
 
 _SUBTRACTED = re.compile(
@@ -355,12 +334,12 @@ def _offsets(card: Card) -> Iterator[Finding]:
                         yield Finding(
                             b.line,
                             "offset",
-                            f"{_mass(b.value)} is {_mass(a.value)} less the offset "
-                            f"{_mass(o.value)}",
+                            f"{mass(b.value)} is {mass(a.value)} less the offset {mass(o.value)}",
                         )
 
 
-def _mass(grams: float) -> str:
+def mass(grams: float) -> str:
+    """A mass in the unit that suits it."""
     for size, name in ((1e6, "t"), (1e3, "kg")):
         if grams >= size:
             return f"{grams / size:,.6g} {name}"

@@ -1,4 +1,4 @@
-"""Rules on FLOP, peaks, prices and figures for each token or parameter."""
+"""Rules on peaks, prices and figures for each token or parameter."""
 
 from __future__ import annotations
 
@@ -8,19 +8,7 @@ from statistics import median
 
 from picojoule.green.lint._carbon import slip
 from picojoule.green.lint._finding import Finding
-from picojoule.green.lint._numbers import NUMBER, read
 from picojoule.green.lint._read import Card, Claim, Group
-
-_PF_DAY = 8.64e19
-
-#: GMACs of one forward pass at the usual input, ptflops 2019 (MIT): the table of Green AI, fig. 4.
-_GMACS = {
-    "alexnet": 0.72, "resnet-18": 1.82, "resnet-34": 3.68, "resnet-50": 4.12,
-    "resnet-101": 7.85, "resnet-152": 11.58, "densenet-121": 2.88, "densenet-161": 7.82,
-    "densenet-169": 3.42, "densenet-201": 4.37, "inception-v3": 5.73, "inception-v4": 12.31,
-    "vgg-11": 7.63, "vgg-13": 11.34, "vgg-16": 15.5, "vgg-19": 19.67, "xception": 8.42,
-    "senet-154": 20.82,
-}  # fmt: skip
 
 #: Dense peaks, TFLOP/s by type (vendors' data sheets); with 2:4 sparsity each is twice that.
 _DENSE: dict[str, dict[str, tuple[float, ...]]] = {
@@ -44,76 +32,10 @@ _RATE = re.compile(
 def check(card: Card) -> Iterator[Finding]:
     """All findings of these rules."""
     for group in card.groups:
-        yield from _six_nd(group)
-        yield from _counting(group)
         yield from _money(group)
         yield from _per(group)
-    yield from _known_macs(card)
     yield from _peaks(card)
     yield from _prices(card)
-
-
-def _six_nd(group: Group) -> Iterator[Finding]:
-    flop, params, tokens = group.one("flop"), group.one("parameter"), group.one("token")
-    if flop is None or params is None or tokens is None or not params.value * tokens.value > 0:
-        return
-    ratio = flop.value / (params.value * tokens.value)
-    if abs(ratio / 3.0 - 1) < 0.1:
-        yield Finding(
-            flop.line,
-            "mac-flop",
-            f"{flop.value:.3g} is 3 x parameters x tokens: those are MACs; training takes 6 FLOP "
-            "for each parameter and token",
-        )
-
-
-def _counting(group: Group) -> Iterator[Finding]:
-    """Operation counting: MACs of a forward pass x 2 x 3 x examples x epochs."""
-    mac, flop = group.one("mac"), group.one("flop")
-    examples = group.one("example") or group.one("token") or group.one("image")
-    if mac is None or flop is None or examples is None or group.kind != "row":
-        return
-    epochs = group.one("epochs")
-    expected = 6.0 * mac.value * examples.value * (epochs.value if epochs else 1.0)
-    ratio = flop.value / expected if expected > 0 else 0.0
-    if 0.9 < ratio < 1.1 or not ratio:
-        return
-    said = (
-        f"counting gives {expected / _PF_DAY:.3g} pf-days ({expected:.3g} FLOP), "
-        f"the card says {flop.value / _PF_DAY:.3g}"
-    )
-    if 0.45 < ratio < 0.55:
-        yield Finding(flop.line, "mac-flop", f"{said}: half, as MACs called FLOP")
-    else:
-        yield Finding(flop.line, "recompute", f"{said} ({ratio:.3g} times)")
-
-
-def _known_macs(card: Card) -> Iterator[Finding]:
-    seen: set[tuple[int, str]] = set()
-    lines = dict(enumerate(card.lines, 1))
-    heads = {i: " ".join(t.head) for t in card.tables for i in t.lines}
-    for line, text in lines.items():
-        scope = f"{text} {heads.get(line, '')}"
-        if not re.search(r"FLOPs?\b|FPO\b", scope, re.I) or re.search(r"MACs?\b", text):
-            continue
-        low = re.sub(r"[\s_]", "-", text.lower())
-        for name, gmacs in _GMACS.items():
-            pattern = re.escape(name).replace(r"\-", "-?") + r"(?![\d-]*\d)"
-            if (line, name) in seen or not re.search(pattern, low):
-                continue
-            for match in NUMBER.finditer(text):
-                number = read(match)
-                unit_g = re.match(r"\s*(?:G|B|billion)", text[match.end() :])
-                value = number.value / 1e9 if number.value > 1e6 else number.value
-                if abs(value / gmacs - 1) < 0.03 and (unit_g or number.value > 1e6 or "|" in text):
-                    seen.add((line, name))
-                    yield Finding(
-                        line,
-                        "mac-flop",
-                        f"{value:g} G are the multiply-accumulates of {name} ({gmacs:g} GMAC); in "
-                        f"FLOP that is {2 * gmacs:g} G",
-                    )
-                    break
 
 
 def _peaks(card: Card) -> Iterator[Finding]:

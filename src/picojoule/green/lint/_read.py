@@ -23,6 +23,10 @@ _COUNT = re.compile(
     rf"(?<![\w.,$])(\d{{1,3}}(?:,\d{{3}})+|\d+)\s*(?:[x×]\s*)?(?:{_NAMES}|{_DEVICES}\b(?!\s*-?\s*h))"
 )
 _TIMES = re.compile(rf"(?:{_NAMES})\s*[x×]\s*(\d+)\b")
+_BASIS = re.compile(r"(market|location)[\s-]*based", re.I)
+_MASS = re.compile(
+    r"(?<![\w.])[\d.,]+\s*(?:million\s|metric\s)*(?:[kmg]?g|t|tons?|tonnes?|lbs?)\b", re.I
+)
 _PUE = re.compile(
     r"(?:\bPUE\b|power usage effectiveness|power usage efficiency)(?:\s*\(PUE\))?"
     r"[\s*:=,]*(?:of|is|was|=|:|at)?[\s*]*(?P<n>[1-3](?:\.\d+)?)(?![.,]?\d)",
@@ -61,12 +65,31 @@ class Claim:
     @property
     def market(self) -> bool:
         """Whether it is said to be market-based."""
-        return bool(re.search(r"market[\s-]*based", self.words, re.I))
+        return self._basis() == "market"
 
     @property
     def location(self) -> bool:
         """Whether it is said to be location-based."""
-        return bool(re.search(r"location[\s-]*based", self.words, re.I))
+        return self._basis() == "location"
+
+    def _basis(self) -> str:
+        """Of several labels in a sentence, the one on this number's side."""
+        at, words = self.number.start, self.words
+        if ";" in words:
+            begin = words.rfind(";", 0, at) + 1
+            end = words.find(";", at)
+            part = words[begin : end if end >= 0 else None]
+            at, words = at - begin, part
+        labels = [(m.start(), m[1].lower()) for m in _BASIS.finditer(words)]
+        names = {name for _, name in labels}
+        if len(names) < 2:
+            return names.pop() if names else ""
+        masses = [m.start() for m in _MASS.finditer(words)] or [at]
+        if labels[0][0] < masses[0]:
+            before = [name for place, name in labels if place < at]
+            return before[-1] if before else labels[0][1]
+        after = [name for place, name in labels if place > at]
+        return after[0] if after else labels[-1][1]
 
 
 @dataclass(slots=True)
@@ -175,6 +198,10 @@ def _head(text: str) -> tuple[str, float, str, str]:
     tries += [" ".join(bare[i:]) for i in range(len(bare))]
     if re.search(r"\bPUE\b", words) and not re.search(r"[kMG]Wh", words):
         return "pue", 1.0, words, ""
+    counted = re.search(r"\b(FLOP|MAC)s?\s*[(\[]\s*([MGTPB])\s*[)\]]", words, re.I)
+    if counted:  # "MACs (G)": the letter alone would be a unit of mass
+        size = {"M": 1e6, "G": 1e9, "B": 1e9, "T": 1e12, "P": 1e15}[counted[2].upper()]
+        return counted[1].lower(), size, words, ""
     for text_of in tries:
         said = unit(re.split(r"[·*]", text_of)[0])
         if said is not None:
@@ -261,6 +288,7 @@ def claims_in(sentence: str, line: int) -> list[Claim]:
             money.add(match.start("n"))
     out += _counts(plain, line)
     label = plain.partition(":")[0] if ":" in plain[:50] else ""
+    labelled, size, _, per = _head(label) if "(" in label else ("", 1.0, "", "")
     for match in NUMBER.finditer(plain):
         if match.start() in money or re.search(r"[\w.]-?$", plain[: match.start()]):
             continue
@@ -269,6 +297,10 @@ def claims_in(sentence: str, line: int) -> list[Claim]:
             kind, scale = kind_of(said, plain)
             if kind:
                 out.append(_claim(kind, read(match).scaled(scale), line, plain, said.per))
+            continue
+        if labelled and plain[: match.start()].strip(" ~≈*") == f"{label}:".strip(" *"):
+            # "Energy (kWh): 10"
+            out.append(_claim(labelled, read(match).scaled(size), line, plain, per))
             continue
         counted = re.match(
             r"\s*(tokens?|words?|param(?:eter)?s?|images?|examples?|epochs?)\b",
