@@ -160,7 +160,7 @@ def test_more_runs_never_cost_less(runs):
         assert math.isnan(less.low) or least >= less.low * (1 - 1e-9)
     assert whole.facility_energy.known == whole.it_energy.known
     if whole.it_energy.known and whole.it_energy.value > 0:
-        assert whole.facility_energy.value > whole.it_energy.value
+        assert whole.facility_energy.value > whole.it_energy.value or whole.it_energy.value < 1e-300
 
 
 @given(some_runs())
