@@ -43,8 +43,7 @@ Attributed attribute(const AttributeInput& input) {
         if (!(found.hyper.edge_scale < kMuchBetter) || great) return found;
         AttributeInput again = input;
         again.edge_factor = std::sqrt(found.hyper.edge_scale);
-        found = solved(again);
-        return found;
+        return solved(again);
     }
     // Now that it is known how far edges are off, it is known too what may lie beyond them.
     const std::vector<double> edge_std(input.value.size(), found.hyper.edge_std_ns);

@@ -111,6 +111,19 @@ double gain_of_a_clock(const Solver& fitted, double span_s) {
     return fitted.clock_gain(test);
 }
 
+// Whether a path is no more than what all edges may err together by, which is fitted anyway.
+bool is_known_error(const ClockPath& path, const ClockError& error, double span_s) {
+    constexpr double kSigmas = 4.0;
+    for (const double at_s : {0.0, 0.5 * span_s, span_s}) {
+        const double away_ns = 1e9 * at_s - error.at_ns;
+        const double var = error.offset2_ns2 + error.slope2 * away_ns * away_ns;
+        if (std::abs(path.at(at_s)) > kSigmas * std::sqrt(var)) return false;
+    }
+    return std::none_of(path.terms.begin(), path.terms.end(), [](const ClockTerm& term) {
+        return term.kind == ClockTerm::Kind::step || term.kind == ClockTerm::Kind::bend;
+    });
+}
+
 // The input with its smallest classes in one. `cls` holds what the result points to.
 AttributeInput with_few_classes(const AttributeInput& in, std::vector<std::int32_t>& cls,
                                 std::vector<double>& prior_rate, std::vector<double>& prior_cv) {
@@ -171,7 +184,9 @@ class Tracker {
     // Fits rates and path together, on the stretch.
     void refine(int rounds);
     void stretch_to(double until_s);
-    void begin();
+    // False: there are not enough readings near the begin for it (one that is longer than that,
+    // say).
+    bool begin();
     [[nodiscard]] double cost(const PowerCurve& curve, std::size_t k, double ns) const;
     [[nodiscard]] ClockBlock place(const PowerCurve& curve, std::size_t b, double expected_ns,
                                    double std_ns) const;
@@ -232,7 +247,7 @@ void Tracker::refine(int rounds) {
     }
 }
 
-void Tracker::begin() {
+bool Tracker::begin() {
     const auto n = static_cast<double>(in_.value.size());
     const auto p = static_cast<double>(in_.n_classes + 1);
     const double part_s = span_s_ * std::min(1.0, std::max(4.0 * kBlock, p) / n);
@@ -241,6 +256,7 @@ void Tracker::begin() {
     flat.terms = {{ClockTerm::Kind::offset, 0.0, kClockStdNs},
                   {ClockTerm::Kind::rate, 0.0, kClockStdNs}};
     stretch_to(part_s);
+    if (part_.value.size() < kBlock || part_.begin_ns.front() != in_.begin_ns.front()) return false;
     const double step_ppm = std::max(10.0, 100.0 / part_s);  // 0.1 ms over the stretch
     double best = std::numeric_limits<double>::infinity();
     ClockPath found = flat;
@@ -259,6 +275,7 @@ void Tracker::begin() {
     }
     path_ = found;
     refine(2);
+    return true;
 }
 
 double Tracker::cost(const PowerCurve& curve, std::size_t k, double ns) const {
@@ -365,8 +382,7 @@ void Tracker::place_steps(const PowerCurve& curve) {
 }
 
 std::optional<ClockPath> Tracker::run(double noise) {
-    begin();
-    if (process_ > noise) return std::nullopt;
+    if (!begin() || process_ > noise) return std::nullopt;
     double until_s = path_.half_s * 2.0;
     while (until_s < span_s_) {
         until_s = std::min(span_s_, 2.0 * until_s);
@@ -379,23 +395,6 @@ std::optional<ClockPath> Tracker::run(double noise) {
         refine(2);
     }
     return path_;
-}
-
-}  // namespace
-
-namespace {
-
-// Whether a path is no more than what all edges may err together by, which is fitted anyway.
-bool is_known_error(const ClockPath& path, const ClockError& error, double span_s) {
-    constexpr double kSigmas = 4.0;
-    for (const double at_s : {0.0, 0.5 * span_s, span_s}) {
-        const double away_ns = 1e9 * at_s - error.at_ns;
-        const double var = error.offset2_ns2 + error.slope2 * away_ns * away_ns;
-        if (std::abs(path.at(at_s)) > kSigmas * std::sqrt(var)) return false;
-    }
-    return std::none_of(path.terms.begin(), path.terms.end(), [](const ClockTerm& term) {
-        return term.kind == ClockTerm::Kind::step || term.kind == ClockTerm::Kind::bend;
-    });
 }
 
 }  // namespace

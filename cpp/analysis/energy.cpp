@@ -207,6 +207,10 @@ bool EnergyCurve::step_at_the_end(std::size_t next, double f, Edge& e) const {
         return false;
     const double width_s = (line_.time_ns[next] - line_.time_ns[next - 1]) * 1e-9;
     const double inside = first ? 1.0 - f : f;  // of the window
+    // What power would then have stepped to: below nothing, or far beyond all that was seen, says
+    // that it stepped elsewhere (a program that was done before its profile was).
+    const double beyond_w = (watts_[next] - inside * watts_[near]) / std::max(1.0 - inside, 1e-9);
+    if (beyond_w < -alike_w || beyond_w > watts_[near] + 2.0 * range_w_) return false;
     const double more_j = -step * inside * width_s;
     constexpr double kAtEdge = 0.8;
     e.joules += (first ? -1.0 : 1.0) * kAtEdge * more_j;

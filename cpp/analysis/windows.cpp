@@ -6,6 +6,7 @@
 #include <numeric>
 
 namespace picojoule {
+
 Windows windows_of(const Channel& channel, const Timeline& line, double span_ns) {
     Windows out;
     const bool gauge = channel.quantity == Quantity::power && channel.window_ns > 0;

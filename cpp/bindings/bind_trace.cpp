@@ -95,10 +95,12 @@ Analysis analyse(const Trace& trace, const KernelPriors& priors) {
         ChannelAnalysis a;
         a.line = curve.timeline();
         a.total = curve.between(0.0, span, true);
-        if (runs_kernels(trace, c)) {
+        const bool by_kernels = runs_kernels(trace, c);
+        if (by_kernels) {
             out.devices.push_back(device_use(trace, c, curve, a.total, out.use, priors));
         }
-        for (const RegionEnergy& r : region_energies(trace, c, curve, a.total, out.use)) {
+        EnergyOf whole = a.total;
+        for (const RegionEnergy& r : region_energies(trace, c, curve, whole, out.use)) {
             a.joules.push_back(r.energy.joules);
             a.std_j.push_back(r.energy.std_j);
             a.resolved.push_back(r.energy.resolved ? 1 : 0);
@@ -106,6 +108,8 @@ Analysis analyse(const Trace& trace, const KernelPriors& priors) {
             a.identified.push_back(r.identified ? 1 : 0);
             a.cpu_unknown.push_back(r.cpu_unknown);
         }
+        // Where kernels ran they say best what the whole had, and their parts add up to that.
+        if (!by_kernels) a.total = whole;
         out.channels.push_back(std::move(a));
     }
     return out;

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from synthetic import channel, ticks
 
 import picojoule as pj
 from picojoule import _core
@@ -99,3 +100,29 @@ def test_the_total_of_work_that_begins_and_ends_with_the_profile(sensor, workloa
         truth = float(sim.energy(0, sim.duration_ns))
         hits.append(abs(found["joules"] - truth) <= 1.96 * found["std_j"])
     assert np.mean(hits) >= 0.75
+
+
+@pytest.mark.parametrize("done_s", [5.02, 5.06, 5.3])
+def test_work_that_is_done_before_its_profile(done_s):
+    """The last tick holds little: not because power fell at the profile's very end."""
+    begin, end = 0.5, 5.103  # the last window begins at 5.013 or 5.113 s
+
+    def joules(t):
+        return 300.0 * np.minimum(t, done_s) + 8.0 * np.maximum(0.0, t - done_s)
+
+    rows = ticks(joules, begin, end)
+    found = analyse(rows, begin, end)
+    truth = float(joules(end) - joules(begin))
+    assert abs(found["joules"] - truth) <= 1.96 * found["std_j"] + 2e-3
+    # No more than the last tick had counted.
+    assert found["joules"] <= float(joules(rows["a"][-1] * 1e-9) - joules(begin)) + 0.1
+
+
+def analyse(rows, begin_s, end_s):
+    trace = _core.Trace(
+        name="t", begin_ns=round(begin_s * 1e9), end_ns=round(end_s * 1e9), begin_wall_ns=0,
+        channels=[channel()], paths=[(0, "")], ticks=rows, cells=rows[:0], spans=rows[:0],
+        gaps=[], overhead={}, warnings=[],
+    )  # fmt: skip
+    (found,) = trace.analyse()["channels"]
+    return found
