@@ -59,7 +59,8 @@ class LiveAttribution:
     edges; so energies follow slow drift, rates are means. (Drift that goes along with a change of
     the mix, over the whole run, cannot be told from a difference of rates.) Other than in
     ``pj.attribute`` no lag of the sensor and no shape of drift is fitted, edges are not moved onto
-    a regular clock, and a reading has the weight of the noise as it was known when it was folded.
+    a regular clock, clocks that part are not found, and a reading has the weight of the noise as it
+    was known when it was folded.
 
     The results depend on what was told and not on how it was cut into calls (up to rounding). An
     object may be used from several threads; calls wait for each other without the GIL.
