@@ -262,6 +262,7 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
     }
     if (level > 0) out.spread = "sample";
 
+    const double gaps = doubt_of_gaps(whole);
     std::vector<int> group_of(found.energy.size(), -1);
     for (std::size_t g = 0; g < found.groups.size(); ++g) {
         double joules = 0.0, var = 0.0;
@@ -271,7 +272,7 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
             for (const auto q : found.groups[g]) var += found.cov(k, q);
         }
         out.group_j.push_back(joules);
-        out.group_std_j.push_back(std::sqrt(std::max(0.0, var)));
+        out.group_std_j.push_back(std::hypot(std::sqrt(std::max(0.0, var)), gaps * joules));
     }
     double busy_var = 0.0;
     for (std::size_t i = 0; i < n; ++i) {
@@ -279,7 +280,7 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
         const auto k = static_cast<std::size_t>(solved_as[cell.kernel_class]);
         const double share = found.time_s[k] > 0.0 ? out.inside_s[i] / found.time_s[k] : 0.0;
         out.joules[i] = found.energy[k] * share;
-        out.std_j[i] = found.energy_std[k] * share;
+        out.std_j[i] = std::hypot(found.energy_std[k] * share, gaps * out.joules[i]);
         out.group[i] = group_of[k];
         const bool of_rest = has_rest && k == own_class;
         out.identified[i] = of_rest ? 0 : found.identified[k];
@@ -291,8 +292,8 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
         for (std::size_t q = 0; q < outside; ++q) busy_var += found.cov(k, q);
     }
     out.idle_j = found.baseline_energy;
-    out.idle_std_j = found.baseline_std;
-    out.busy_std_j = std::sqrt(std::max(0.0, busy_var));
+    out.idle_std_j = std::hypot(found.baseline_std, gaps * out.idle_j);
+    out.busy_std_j = std::hypot(std::sqrt(std::max(0.0, busy_var)), gaps * out.busy_j);
     if (level == 0) whole = whole_of(found, whole);
     out.unattributed_j = whole.joules - out.busy_j - out.idle_j;
     out.residual_j = found.residual;

@@ -260,7 +260,7 @@ std::vector<RegionEnergy> region_energies(const Trace& trace, std::size_t channe
         }
         EnergyOf& e = out[p].energy;
         e.joules = joules;
-        e.std_j = std::sqrt(std::max(0.0, variance));
+        e.std_j = std::hypot(std::sqrt(std::max(0.0, variance)), doubt_of_gaps(whole) * joules);
         out[p].solved = true;
         out[p].cpu_unknown = computed.unknown[p];
         // A sum may be known where its parts are not.

@@ -78,6 +78,10 @@ Attributed solve_profile(const Channel& channel, const EnergyCurve& curve, const
     return attribute(in);
 }
 
+double doubt_of_gaps(const EnergyOf& whole) {
+    return whole.uncovered_s > 0.0 && whole.joules > 0.0 ? whole.std_j / whole.joules : 0.0;
+}
+
 EnergyOf whole_of(const Attributed& found, const EnergyOf& whole) {
     EnergyOf out = whole;
     if (whole.uncovered_s > 0.0 || !(found.sum_std < whole.std_j)) return out;

@@ -36,6 +36,9 @@ struct Activity {
 Attributed solve_profile(const Channel& channel, const EnergyCurve& curve, const EnergyOf& whole,
                          double span_ns, Activity activity);
 
+// What the doubt of a total with gaps, which is met exactly, adds to that of each part: relative.
+double doubt_of_gaps(const EnergyOf& whole);
+
 // The profile's joules by its parts, where these say more of it than a meter that ticks before and
 // after its ends, and not at them.
 EnergyOf whole_of(const Attributed& found, const EnergyOf& whole);
