@@ -6,6 +6,7 @@
 // the reader stops before it. So any prefix of a journal is a journal.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -41,7 +42,9 @@ class JournalWriter {
 
     [[nodiscard]] bool ok() const noexcept { return static_cast<bool>(fd_) && error_.empty(); }
     [[nodiscard]] const std::string& error() const noexcept { return error_; }
-    [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
+    [[nodiscard]] std::uint64_t bytes() const noexcept {
+        return bytes_.load(std::memory_order_relaxed);
+    }
 
     // One frame. On failure (disk full) the file is cut back to its last whole frame and false is
     // returned; the same records may be offered again later.
@@ -52,7 +55,7 @@ class JournalWriter {
 
   private:
     UniqueFd fd_;
-    std::uint64_t bytes_{};
+    std::atomic<std::uint64_t> bytes_{};  // asked for while a frame is written
     std::uint32_t sequence_{};
     std::string error_;
 };
