@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 import picojoule as pj
 
 
@@ -17,6 +19,7 @@ class Case:
     edges: Any = 20e-6
     parameters: dict[str, Any] = field(default_factory=dict)
     what: str = ""
+    most_s: float = np.inf  # nothing longer is worth its time
 
     def run(self, seconds: float, seed: int):
         """The simulation of that seed."""
@@ -30,6 +33,14 @@ CASES: dict[str, Case] = {
     "S1": Case("layered", "gh100_instant", what="layered training, 25 ms window every 100 ms"),
     "S1 counter": Case(
         "layered", "nvml_energy", 50e-6, what="layered training, energy counter of 100 ms"
+    ),
+    "S1 CPU": Case(
+        "layered",
+        "rapl",
+        50e-6,
+        parameters={"power_w": (20.0, 150.0), "idle_w": 15.0},
+        what="layered work of a CPU, energy counter of 1 ms",
+        most_s=60.0,
     ),
     "S2": Case("identical", "gh100_instant", what="identical layers"),
     "S3": Case("decode", "gh100_instant", what="LLM decode, kernels of 5 to 50 us"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,8 @@ class Found:
     low: np.ndarray | None = None
     high: np.ndarray | None = None
     identified: np.ndarray | None = None
+    groups: Sequence[np.ndarray] = ()
+    cov: np.ndarray | None = None
     residual: float = float("nan")
     seconds: float = float("nan")
 
@@ -52,7 +54,7 @@ def ours(sim, **priors) -> Found:
     seconds = time.perf_counter() - begun
     low, high = a.interval(0.95).T
     share = abs(a.residual) / a.total if a.total > 0 else float("nan")
-    return Found(a.energy, low, high, a.identified, share, seconds)
+    return Found(a.energy, low, high, a.identified, a.groups, a.cov, share, seconds)
 
 
 def with_priors(sim) -> Found:
@@ -81,6 +83,18 @@ def at_reading(sim) -> Found:
     return Found((mean * times_s(sim))[:-1])
 
 
+def by_counter(sim) -> Found | None:
+    """A counter read where a span begins and where it ends, as it stands there."""
+    if not sim.contiguous:
+        return None
+    stands = np.concatenate([[0.0], np.cumsum(sim.value)])
+    begin, end = (
+        stands[np.searchsorted(sim.end_ns, t, side="right")]
+        for t in (sim.span_begin_ns, sim.span_end_ns)
+    )
+    return Found(np.bincount(sim.span_class, end - begin, sim.n_classes))
+
+
 def plain_nnls(sim) -> Found:
     """Non-negative least squares on the windows as they were seen (as on benchmark kernels)."""
     rows = overlap_s(sim, sim.begin_ns.astype(float), sim.end_ns.astype(float))
@@ -88,10 +102,11 @@ def plain_nnls(sim) -> Found:
     return Found((rates * times_s(sim))[:-1])
 
 
-METHODS: dict[str, Callable[..., Found]] = {
+METHODS: dict[str, Callable[..., Found | None]] = {
     "picojoule": ours,
     "picojoule, priors off by 20 %": with_priors,
     "plain NNLS": plain_nnls,
     "sample at read": at_reading,
+    "counter's differences": by_counter,
     "by time": by_time,
 }

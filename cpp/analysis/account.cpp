@@ -12,6 +12,7 @@ namespace picojoule {
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kSharingStep = 1e-3;  // to see what the exponent changes
 
 }  // namespace
 
@@ -55,29 +56,60 @@ std::vector<std::uint8_t> Solver::rest_on_priors(const Matrix& v) const {
     return out;
 }
 
-Attributed Solver::account() {
-    Attributed out;
-    const std::size_t w = width();
-    // Energy of class j: own[j] x_j + base[j] x_K, and with the drift d(t) its share of that.
+// Energy of class j: own[j] x_j + base[j] x_K, and with the drift d(t) its share of that.
+Matrix Solver::energy_map(double sharing, const std::vector<double>& x) const {
     std::vector<double> own(p_, 0.0);
-    Matrix map(p_, w);  // energies = map . x
+    Matrix map(p_, width());
     std::vector<double> drift_here(drift_.terms());
     double at_s = std::numeric_limits<double>::quiet_NaN();
-    eq_.accounted(hyper_.sharing, [&](double middle_s, std::size_t col, double s) {
+    eq_.accounted(sharing, [&](double middle_s, std::size_t col, double s) {
         own[col] += s;
         if (drift_here.empty()) return;
         if (middle_s != at_s) drift_.at(at_s = middle_s, drift_here.data());
         for (std::size_t m = 0; m < drift_here.size(); ++m) {
-            map(col, p_ + m) += s * x_[col] * drift_here[m];
+            map(col, p_ + m) += s * x[col] * drift_here[m];
         }
     });
-    std::vector<double> base = eq_.baseline_shares(hyper_.sharing);
+    const std::vector<double> base = eq_.baseline_shares(sharing);
     for (std::size_t j = 0; j < k_; ++j) {
         map(j, j) = own[j];
         map(j, k_) += base[j];
         own[k_] -= base[j];
     }
     map(k_, k_) = own[k_];
+    return map;
+}
+
+std::vector<double> Solver::energies(const Matrix& map, const std::vector<double>& x) const {
+    std::vector<double> e(p_, 0.0);
+    for (std::size_t j = 0; j < p_; ++j) {
+        for (std::size_t i = 0; i < x.size(); ++i) e[j] += map(j, i) * x[i];
+    }
+    return e;
+}
+
+// The exponent of sharing is not known exactly either, and rates move with it.
+void Solver::add_doubt_of_sharing(const std::vector<double>& e, Matrix& v, Matrix& cov) const {
+    const SharingStep step = sharing_step();
+    const double by = hyper_.sharing > 0.5 ? -kSharingStep : kSharingStep;
+    std::vector<double> x = x_;
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] += by * step.shift[i];
+    std::vector<double> moved = energies(energy_map(hyper_.sharing + by, x), x);
+    for (std::size_t j = 0; j < p_; ++j) moved[j] = (moved[j] - e[j]) / by;
+    for (std::size_t j = 0; j < p_; ++j) {
+        for (std::size_t c = 0; c < p_; ++c) cov(j, c) += step.variance * moved[j] * moved[c];
+    }
+    for (std::size_t i = 0; i < width(); ++i) {
+        for (std::size_t c = 0; c < width(); ++c) {
+            v(i, c) += step.variance * step.shift[i] * step.shift[c];
+        }
+    }
+}
+
+Attributed Solver::account() {
+    Attributed out;
+    const std::size_t w = width();
+    const Matrix map = energy_map(hyper_.sharing, x_);
     Matrix v = inverse(factor_);
     Matrix mv(p_, w);
     for (std::size_t j = 0; j < p_; ++j) {
@@ -86,11 +118,8 @@ Attributed Solver::account() {
             for (std::size_t c = 0; c < w; ++c) mv(j, c) += map(j, i) * v(i, c);
         }
     }
-    std::vector<double> e(p_, 0.0);
+    std::vector<double> e = energies(map, x_);
     Matrix cov(p_, p_);
-    for (std::size_t j = 0; j < p_; ++j) {
-        for (std::size_t i = 0; i < w; ++i) e[j] += map(j, i) * x_[i];
-    }
     for (std::size_t j = 0; j < p_; ++j) {
         for (std::size_t c = 0; c < p_; ++c) {
             double s =
@@ -99,6 +128,7 @@ Attributed Solver::account() {
             cov(j, c) = s;
         }
     }
+    if (n_ > 0 && eq_.concurrent()) add_doubt_of_sharing(e, v, cov);
     credit_deviations(e, cov);
     for (std::size_t j = 0; j < p_; ++j) {
         if (map(j, j) != 0.0) continue;

@@ -416,8 +416,11 @@ void Solver::fit() {
     for (int round = 0; round < rounds; ++round) {
         if (n_ > 0 && small) fit_by_evidence();
         // Rates that only serve to find the noise need not be the best ones.
-        solve_rates(rounds == 1 && n_ > kEnough * width());
-        if (n_ > 0 && !small) fit_by_residuals();
+        solve_rates(rounds == 1 && n_ > kEnough * width() && !eq_.concurrent());
+        if (n_ > 0 && !small) {
+            if (eq_.concurrent()) fit_sharing();
+            fit_by_residuals();
+        }
         if (n_ > 0) {
             look_for_drift();
             set_outliers_aside();
@@ -425,6 +428,7 @@ void Solver::fit() {
         shape_noise();
     }
     solve_rates();
+    if (n_ > 0 && eq_.concurrent()) fit_sharing();
 }
 
 }  // namespace picojoule

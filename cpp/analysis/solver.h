@@ -22,6 +22,14 @@ struct Normal {
     double log_det_noise{};
 };
 
+// A step of the exponent of sharing towards its best, its variance, and by how much the unknowns
+// move with it.
+struct SharingStep {
+    double by{};
+    double variance{};
+    std::vector<double> shift;
+};
+
 // Unknowns, in this order: a rate for each class, the baseline's, the drift's weights, the clock's.
 class Solver {
   public:
@@ -69,9 +77,18 @@ class Solver {
     void set_free(const std::vector<double>& x);
     void fit_by_evidence();
     void fit_by_residuals();
+    [[nodiscard]] SharingStep sharing_step() const;
+    [[nodiscard]] std::vector<double> project(const std::vector<double>& x) const;
+    void fit_sharing();
     void solve_rates(bool sketch = false);
     void look_for_drift();
     void set_outliers_aside();
+    // (p, width) what a unit of each unknown is in joules of each class, at that exponent and
+    // rates.
+    [[nodiscard]] Matrix energy_map(double sharing, const std::vector<double>& x) const;
+    [[nodiscard]] std::vector<double> energies(const Matrix& map,
+                                               const std::vector<double>& x) const;
+    void add_doubt_of_sharing(const std::vector<double>& e, Matrix& v, Matrix& cov) const;
     void credit_deviations(std::vector<double>& e, Matrix& cov) const;
     [[nodiscard]] std::vector<std::uint8_t> rest_on_priors(const Matrix& v) const;
 
