@@ -20,6 +20,7 @@ class Case:
     parameters: dict[str, Any] = field(default_factory=dict)
     what: str = ""
     most_s: float = np.inf  # nothing longer is worth its time
+    most_seeds: int = 1000
 
     def run(self, seconds: float, seed: int):
         """The simulation of that seed."""
@@ -41,6 +42,7 @@ CASES: dict[str, Case] = {
         parameters={"power_w": (20.0, 150.0), "idle_w": 15.0},
         what="layered work of a CPU, energy counter of 1 ms",
         most_s=60.0,
+        most_seeds=40,
     ),
     "S2": Case("identical", "gh100_instant", what="identical layers"),
     "S3": Case("decode", "gh100_instant", what="LLM decode, kernels of 5 to 50 us"),
@@ -50,7 +52,13 @@ CASES: dict[str, Case] = {
         parameters={"spread": 0.02},
         what="two kernels that take turns, 10 ms together",
     ),
-    "S5": Case("drift", "gh100_instant", what="warming up, clocks and cap that move"),
+    "S5": Case(
+        "drift",
+        "gh100_instant",
+        parameters={"clock_std": 0.03, "cap_w": 420.0},
+        what="warming up, clocks that move (and are told), at a power cap now and then",
+    ),
+    "S5 warming": Case("drift", "gh100_instant", what="warming up only"),
     "S6": Case("streams", "gh100_instant", what="two streams at once"),
     "S7": Case("aliasing", "gh100_instant", what="steps in a ratio to the sensor's period"),
     "S8": Case(
@@ -58,6 +66,10 @@ CASES: dict[str, Case] = {
         "gh100_instant",
         what="missed ticks, stalls, a reset, clocks 20 ppm apart and a step of 0.1 ms",
     ),
-    "S9": Case("wrong_sensor", "gh100_instant", what="the reader is wrong about the sensor"),
-    "S10": Case("wrong_prior", "gh100_instant", what="priors wrong by a factor of two"),
+    "S9": Case(
+        "wrong_sensor", "gh100_instant", what="the reader is wrong about the sensor", most_seeds=60
+    ),
+    "S10": Case(
+        "wrong_prior", "gh100_instant", what="priors wrong by a factor of two", most_seeds=60
+    ),
 }

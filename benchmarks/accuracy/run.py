@@ -110,9 +110,10 @@ def grid(pool, seeds: int, rivals: int, only: list[str], minutes: float) -> list
             wanted += [
                 (name, seconds, seed)
                 for name, case in CASES.items()
-                if (not only or name in only) and seconds <= case.most_s
+                if (not only or name in only) and seconds <= case.most_s and seed < case.most_seeds
             ]
     wanted.sort(key=lambda w: w[1] > 60 and w[2] >= few)  # the dear ones last
+    every, done = len(wanted), 0
     cells: dict[tuple, list[dict]] = defaultdict(list)
     running: deque = deque()
     while wanted or running:
@@ -124,6 +125,9 @@ def grid(pool, seeds: int, rivals: int, only: list[str], minutes: float) -> list
         if not running:
             break
         name, seconds, job = running.popleft()
+        done += 1
+        if done % 100 == 0:
+            print(f"{done} of {every}", file=sys.stderr, flush=True)
         for method, row in job.result().items():
             cells[name, seconds, method].append(row)
     return [

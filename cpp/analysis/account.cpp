@@ -111,6 +111,8 @@ Attributed Solver::account() {
     const std::size_t w = width();
     const Matrix map = energy_map(hyper_.sharing, x_);
     Matrix v = inverse(factor_);
+    const std::vector<std::uint8_t> told = rest_on_priors(v);
+    hyper_.context = context_doubt(v);
     Matrix mv(p_, w);
     for (std::size_t j = 0; j < p_; ++j) {
         for (std::size_t i = 0; i < w; ++i) {
@@ -201,7 +203,7 @@ Attributed Solver::account() {
     for (std::size_t k = 0; k < n_; ++k) edge += eq_.end_std_ns(k) / static_cast<double>(n_);
     hyper_.edge_std_ns = (eq_.has_std() ? edge : kUnknownEdgeNs) * std::sqrt(hyper_.edge_scale);
     out.hyper = hyper_;
-    find_groups(out.energy, out.cov, prior_std, rest_on_priors(v), out);
+    find_groups(out.energy, out.cov, prior_std, told, out);
     return out;
 }
 

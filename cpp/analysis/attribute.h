@@ -71,6 +71,8 @@ struct Hyper {
     double drift{};           // root mean square of the relative drift
     std::size_t drift_terms{};
     std::size_t outliers{};  // readings set aside
+    // Relative standard deviation of windows by what ran around them, beyond the rates; 0: no sign.
+    double context{};
     // What was found of the clock of the readings against that of the spans: how many terms (0:
     // they agree), how far it is off in the middle, and how fast that grows on average.
     std::size_t clock_terms{};

@@ -14,7 +14,6 @@ constexpr double kLeastSpanS = 4.0;
 // Die, package, heat sink, and what is slower.
 constexpr double kTauS[] = {1.5, 6.0, 25.0, 100.0};
 // Log evidence by which drift must explain the residuals better.
-
 constexpr double kGain = 3.0;
 
 }  // namespace
@@ -28,8 +27,9 @@ double DriftBasis::Series::at(double t) const {
     return value[k - 1] + part * (value[k] - value[k - 1]);
 }
 
-// As they are, about their mean by energy and in units of their spread: so the prior of a weight is
-// how far rates may move.
+// As they are, about their mean by energy and in units of their spread by energy (a clock that
+// rests where nothing runs says little of what runs): so the prior of a weight is how far rates may
+// move.
 void DriftBasis::add_given(const std::vector<double>& t_s, const std::vector<double>& model) {
     for (const Series& series : given_) {
         std::vector<double> shape;
@@ -41,11 +41,11 @@ void DriftBasis::add_given(const std::vector<double>& t_s, const std::vector<dou
             joules += model[k];
             most = std::max(most, std::abs(shape[k]));
         }
-        for (double& v : shape) {
-            v -= middle / joules;
-            square += v * v;
+        for (std::size_t k = 0; k < shape.size(); ++k) {
+            shape[k] -= middle / joules;
+            square += shape[k] * shape[k] * std::max(0.0, model[k]);
         }
-        const double spread = std::sqrt(square / static_cast<double>(shape.size()));
+        const double spread = std::sqrt(square / joules);
         const bool moves = spread > 1e-9 * most;
         for (double& v : shape) v = moves ? v / spread : 0.0;
         shape_.push_back(std::move(shape));

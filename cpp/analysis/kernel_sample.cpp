@@ -165,6 +165,8 @@ Attributed solve_sample(const Channel& channel, const EnergyCurve& curve, const 
     in.prior_rate = activity.prior_rate;
     in.prior_cv = activity.prior_cv;
     in.gain_std = channel.gain_std;
+    const std::vector<AttributeInput::Covariate> drift = activity.drift();
+    in.drift = drift;
     Attributed out = attribute(in);
 
     // From the sample to all of the time.

@@ -218,6 +218,18 @@ double Equations::rate_at(std::size_t edge, std::span<const double> x) const {
     return sum;
 }
 
+std::uint32_t Equations::likeliest(std::size_t edge) const {
+    auto out = static_cast<std::uint32_t>(n_classes_);
+    double most = 0.0;
+    for (const Blur& b : overlap_.blurs.row(edge)) {
+        if (b.share > most) {
+            most = b.share;
+            out = b.cls;
+        }
+    }
+    return out;
+}
+
 double Equations::begin_rate(std::size_t k, std::span<const double> x) const {
     return rate_at(first_[k], x);
 }

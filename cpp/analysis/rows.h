@@ -81,6 +81,9 @@ class Equations {
     // Rate at the edges of window k, were the rates x: what an error of the edge's time means.
     [[nodiscard]] double begin_rate(std::size_t k, std::span<const double> x) const;
     [[nodiscard]] double end_rate(std::size_t k, std::span<const double> x) const;
+    // The class that most likely runs there (of several, one), or K where nothing does.
+    [[nodiscard]] std::uint32_t at_begin(std::size_t k) const { return likeliest(first_[k]); }
+    [[nodiscard]] std::uint32_t at_end(std::size_t k) const { return likeliest(last_[k]); }
     [[nodiscard]] double begin_std_ns(std::size_t k) const { return std_[first_[k]]; }
     [[nodiscard]] double end_std_ns(std::size_t k) const { return std_[last_[k]]; }
     // Of edges that were put on a regular clock.
@@ -111,6 +114,7 @@ class Equations {
         void add(std::size_t col, double s) { sink(middle_s, col, s); }
     };
     void settle_edges(const AttributeInput& input);
+    [[nodiscard]] std::uint32_t likeliest(std::size_t edge) const;
     [[nodiscard]] double rate_at(std::size_t edge, std::span<const double> x) const;
 
     std::size_t n_classes_{};

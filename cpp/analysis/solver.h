@@ -89,6 +89,15 @@ class Solver {
     [[nodiscard]] std::vector<double> energies(const Matrix& map,
                                                const std::vector<double>& x) const;
     void add_doubt_of_sharing(const std::vector<double>& e, Matrix& v, Matrix& cov) const;
+    struct Kinds;
+    struct Likeness;
+    [[nodiscard]] std::vector<std::uint32_t> likes(const std::vector<double>& begun,
+                                                   const Likeness& like) const;
+    [[nodiscard]] Kinds kinds(std::vector<std::uint32_t> of, const Tridiagonal& noise,
+                              const std::vector<double>& r) const;
+    // Adds to the covariance of the unknowns what depends on the context; returns how much of a
+    // window's energy that is (relative standard deviation), 0 if nothing speaks for it.
+    double context_doubt(Matrix& v) const;
     void credit_deviations(std::vector<double>& e, Matrix& cov) const;
     [[nodiscard]] std::vector<std::uint8_t> rest_on_priors(const Matrix& v) const;
 

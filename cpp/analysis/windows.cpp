@@ -42,6 +42,13 @@ Windows windows_of(const Channel& channel, const Timeline& line, double span_ns)
     return out;
 }
 
+std::vector<AttributeInput::Covariate> Activity::drift() const {
+    std::vector<AttributeInput::Covariate> out;
+    out.reserve(clocks.size());
+    for (const ClockSeries& c : clocks) out.push_back({c.t_ns, c.hertz});
+    return out;
+}
+
 Attributed solve_profile(const Channel& channel, const EnergyCurve& curve, const EnergyOf& whole,
                          double span_ns, Activity activity) {
     const Windows windows = windows_of(channel, curve.timeline(), span_ns);
@@ -70,6 +77,8 @@ Attributed solve_profile(const Channel& channel, const EnergyCurve& curve, const
     in.n_classes = activity.n_classes;
     in.prior_rate = activity.prior_rate;
     in.prior_cv = activity.prior_cv;
+    const std::vector<AttributeInput::Covariate> drift = activity.drift();
+    in.drift = drift;
     in.clock_error = windows.clock_error;
     // Of a gap the rates would say what it had, but the whole is without it.
     const double std_j = whole.uncovered_s > 0.0 ? 0.0 : whole.std_j;

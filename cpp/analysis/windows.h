@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "analysis/attribute.h"
+#include "analysis/covariates.h"
 #include "analysis/energy.h"
 #include "analysis/timeline.h"
 #include "model/channel.h"
@@ -27,6 +28,8 @@ struct Activity {
     std::vector<std::int32_t> cls;
     std::size_t n_classes{};
     std::vector<double> prior_rate, prior_cv;  // (n_classes,) or empty
+    std::vector<ClockSeries> clocks;           // of the device
+    [[nodiscard]] std::vector<AttributeInput::Covariate> drift() const;
 };
 
 // The joules of each class in the profile [0, span_ns). `whole` is known no better than its ends

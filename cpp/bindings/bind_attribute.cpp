@@ -135,9 +135,10 @@ py::dict result(const Attributed& a) {
         "noise"_a = py::dict(
             "edge_scale"_a = h.edge_scale, "edge_std_ns"_a = h.edge_std_ns, "process"_a = h.process,
             "prior_scale"_a = h.prior_scale, "contrast"_a = h.contrast, "sharing"_a = h.sharing,
-            "drift"_a = h.drift, "drift_terms"_a = h.drift_terms, "outliers"_a = h.outliers,
-            "clock_terms"_a = h.clock_terms, "clock_offset_ns"_a = h.clock_offset_ns,
-            "clock_rate_ppm"_a = h.clock_rate_ppm, "log_evidence"_a = h.log_evidence));
+            "context"_a = h.context, "drift"_a = h.drift, "drift_terms"_a = h.drift_terms,
+            "outliers"_a = h.outliers, "clock_terms"_a = h.clock_terms,
+            "clock_offset_ns"_a = h.clock_offset_ns, "clock_rate_ppm"_a = h.clock_rate_ppm,
+            "log_evidence"_a = h.log_evidence));
 }
 
 py::dict attribute_py(const Times& begin, const Times& end, const Doubles& value,

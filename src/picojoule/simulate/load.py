@@ -32,6 +32,8 @@ class Drift:
             stay as they are.
         cap_step_s: the controller's period.
         cap_s: its time constant.
+        clocks: (seconds since the first span, clock relative to its mean) from then on. What spans
+            draw above idle goes with the clock's square; their times stay as they are.
     """
 
     warmup: float = 0.0
@@ -41,6 +43,7 @@ class Drift:
     cap_w: float = np.inf
     cap_step_s: float = 0.02
     cap_s: float = 0.1
+    clocks: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,11 +108,13 @@ class Load:
     def __init__(self, work: Work, first_ns: float, last_ns: float) -> None:
         self.work = work
         edge, count, draw = _pieces(work, first_ns, last_ns)
-        capped = np.ones(len(count))
+        held = np.ones(len(count))
         if np.isfinite(work.drift.cap_w):
-            edge, count, draw, capped = _cap(work, edge, count, draw)
+            edge, count, draw, held = _cap(work, edge, count, draw)
+        if work.drift.clocks:
+            edge, count, draw, held = _clocked(work, edge, count, draw, held)
         with np.errstate(divide="ignore"):
-            weight = np.where(count > 0, np.maximum(count, 1.0) ** -work.sharing, 0.0) * capped
+            weight = np.where(count > 0, np.maximum(count, 1.0) ** -work.sharing, 0.0) * held
         factor = _factor(work, edge, weight * draw)
         self.power: Curve = factor.scaled(work.idle_w + weight * draw)
         self._plain = (
@@ -120,6 +125,11 @@ class Load:
             self._own = factor.scaled(weight)
             self._base = factor.scaled(np.where(count > 0, 1.0 / np.maximum(count, 1), 0.0))
         self._free = Curve(edge, np.where(count == 0, 1.0, 0.0))
+        self._held = Curve(edge, held)
+
+    def clock(self, t_ns: Floats) -> Floats:
+        """The clock at ``t_ns`` relative to its mean; power above idle goes with its square."""
+        return np.sqrt(self._held.power(t_ns))
 
     def truth(self, begin_ns: float, end_ns: float) -> Truth:
         """What was used in [begin_ns, end_ns)."""
@@ -188,6 +198,20 @@ def _cap(
     piece = np.clip(np.searchsorted(edge, middle, side="right") - 1, 0, len(count) - 1)
     slot = np.clip(((middle - at[0]) / step).astype(np.intp), 0, len(factor) - 1)
     return cut, count[piece], draw[piece], factor[slot]
+
+
+def _clocked(
+    work: Work, edge: Floats, count: Floats, draw: Floats, held: Floats
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """The pieces cut where the clock changes, with the factor on what spans draw."""
+    since, clock = np.array(work.drift.clocks).T
+    at = since * 1e9 + (work.begin_ns.min() if len(work.begin_ns) else 0.0)
+    cut = np.union1d(edge, at[(at > edge[0]) & (at < edge[-1])])
+    middle = 0.5 * (cut[:-1] + cut[1:])
+    piece = np.clip(np.searchsorted(edge, middle, side="right") - 1, 0, len(count) - 1)
+    now = np.searchsorted(at, middle, side="right") - 1
+    square = np.where(now >= 0, clock[np.maximum(now, 0)], 1.0) ** 2
+    return cut, count[piece], draw[piece], held[piece] * square
 
 
 def _factor(work: Work, edge: Floats, above_w: Floats) -> Curve:

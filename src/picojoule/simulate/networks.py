@@ -119,13 +119,26 @@ def drift(
     warmup_s: float = 20.0,
     thermal: tuple[tuple[float, float], ...] = ((0.02, 2.0), (0.04, 60.0)),
     cap_w: float = np.inf,
+    clock_std: float = 0.0,
+    clock_s: float = 5.0,
     **parameters: Any,
 ) -> Plan:
     """As ``layered``, on a board that warms up, leaks more when hot, and may meet its power cap.
 
-    See ``Drift`` for the parameters.
+    Its clock may change, on average every ``clock_s`` seconds, by chance to somewhere within
+    ``clock_std`` (relative) of its mean. See ``Drift`` for the other parameters.
     """
-    how = Drift(warmup=warmup, warmup_s=warmup_s, thermal=thermal, cap_w=cap_w)
+    if not 0.0 <= clock_std < 0.25:
+        raise UsageError(f"clock_std must be in [0, 0.25), got {clock_std!r}")
+    if not clock_s > 0.0:
+        raise UsageError(f"clock_s must be above 0, got {clock_s!r}")
+    clocks: tuple[tuple[float, float], ...] = ()
+    if clock_std > 0.0:
+        own = rng.spawn(1)[0]  # the same layers with and without
+        at = np.cumsum(own.exponential(clock_s, int(2.0 * duration_s / clock_s) + 20))
+        to = 1.0 + clock_std * own.standard_normal(len(at)).clip(-3.0, 3.0)
+        clocks = tuple(zip(at[at < duration_s].tolist(), to.tolist(), strict=False))
+    how = Drift(warmup=warmup, warmup_s=warmup_s, thermal=thermal, cap_w=cap_w, clocks=clocks)
     return layered(rng, duration_s, sensor, drift=how, **parameters)
 
 

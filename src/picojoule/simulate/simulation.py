@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 #: The machine idles so long before and after: lookback of traces, first window of slow averages.
 LEAD_S = 3.0
+#: Of clocks: how often they are looked at, their mean, and in what steps they are told.
+_CLOCK_NS = 100_000_000
+_CLOCK_HZ, _CLOCK_STEP_HZ = 1.755e9, 15e6
 _EDGES = {"exact": 0.0, "locked": LOCKED, "poll": Poll()}
 _BOARDS = ("ideal", "typical", "drawn")
 
@@ -126,9 +129,22 @@ class Simulation:
         """True joules of [begin_ns, end_ns), of any shape."""
         return self.load.power.energy(begin_ns, end_ns)
 
+    @cached_property
+    def clock(self) -> tuple[NDArray[np.int64], Floats] | None:
+        """(t_ns, Hz) of the board's clock as a reader sees it every 0.1 s; None if it is steady."""
+        drift = self.work.drift
+        if not drift.clocks and not np.isfinite(drift.cap_w):
+            return None
+        t_ns = np.arange(0, self.duration_ns, _CLOCK_NS, dtype=np.int64)
+        hertz = _CLOCK_STEP_HZ * np.rint(
+            _CLOCK_HZ / _CLOCK_STEP_HZ * self.load.clock(t_ns.astype(np.float64))
+        )
+        return t_ns, hertz
+
     def arguments(self) -> dict[str, Any]:
         """All that ``pj.attribute`` takes, priors apart."""
         return {
+            "drift": [self.clock] if self.clock is not None else [],
             "begin_ns": self.begin_ns,
             "end_ns": self.end_ns,
             "value": self.value,

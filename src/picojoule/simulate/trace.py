@@ -41,6 +41,18 @@ def to_trace(sim: Simulation) -> _core.Trace:
         "wrap_at": sim.sensor.wrap_at,
         "gain_std": sim.gain_std,
     }
+    clock = {
+        **channel,
+        "field": "sm_clock",
+        "quantity": "frequency",
+        "in_total": False,
+        "latched": False,
+        "update_period_ns": 0,
+        "window_ns": 0,
+        "unit": 1.0,
+        "wrap_at": 0,
+        "gain_std": 0.0,
+    }
     streams = int(sim.span_stream.max()) + 1 if len(sim.span_stream) else 0
     empty = np.zeros(0, dtype=_core.record_dtype())
     trace = _core.Trace(
@@ -48,9 +60,9 @@ def to_trace(sim: Simulation) -> _core.Trace:
         begin_ns=OFFSET_NS,
         end_ns=OFFSET_NS + sim.duration_ns,
         begin_wall_ns=0,
-        channels=[channel],
+        channels=[channel] if sim.clock is None else [channel, clock],
         paths=[(0, "")],
-        ticks=_ticks(sim),
+        ticks=_in_order(_ticks(sim), _clock_ticks(sim)),
         cells=empty,
         spans=empty,
         gaps=[],
@@ -88,6 +100,20 @@ def _ticks(sim: Simulation) -> NDArray[Any]:
     rows["c"] = count.astype(np.uint64)
     rows["flags"] = flags
     return rows
+
+
+def _clock_ticks(sim: Simulation) -> NDArray[Any]:
+    t_ns, hertz = sim.clock or (np.zeros(0, np.int64), np.zeros(0))
+    rows = np.zeros(len(t_ns), dtype=_core.record_dtype())
+    rows["kind"], rows["id"] = _TICK, 1
+    rows["a"] = rows["b"] = t_ns + OFFSET_NS
+    rows["c"] = np.rint(hertz).astype(np.uint64)
+    return rows
+
+
+def _in_order(*parts: NDArray[Any]) -> NDArray[Any]:
+    rows = np.concatenate(parts)
+    return rows[np.argsort(rows["a"], kind="stable")]
 
 
 def _kernels(sim: Simulation) -> NDArray[Any]:
