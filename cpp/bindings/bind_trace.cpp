@@ -156,7 +156,7 @@ py::dict to_python(const Analysis& analysis) {
             "residual_j"_a = d.residual_j, "edge_std_ns"_a = h.edge_std_ns, "drift"_a = h.drift,
             "outliers"_a = h.outliers, "clock_terms"_a = h.clock_terms,
             "clock_offset_ns"_a = h.clock_offset_ns, "clock_rate_ppm"_a = h.clock_rate_ppm,
-            "sharing"_a = h.sharing, "spread"_a = d.spread));
+            "sharing"_a = h.sharing, "context"_a = h.context, "spread"_a = d.spread));
     }
     return py::dict("channels"_a = channels, "devices"_a = devices, "time_ns"_a = array_of(time_ns),
                     "enters"_a = array_of(enters), "exits"_a = array_of(exits),

@@ -70,6 +70,13 @@ def build(trace: _core.Trace, expected: Priors | None = None) -> Profile:
             f"joules are {known}, and there is no timeline of them. With output=... each is kept "
             "on disk"
         )
+    warnings += [
+        f"{channels[use['channel']].domain}: kernels drew about {100 * use['context']:.2g} % more or "
+        "less depending on what ran before them (a power cap, a clock that follows the load, or a "
+        "sensor that is not as its table says); their intervals are widened for that"
+        for use in found["devices"]
+        if use["context"] > 0.0
+    ]
     if not counted:
         warnings.append("no meter worked here: energies are unknown; see picojoule doctor")
     environment = _environment(trace)

@@ -127,6 +127,7 @@ def _device(
         edge_std_ns=use["edge_std_ns"],
         drift=use["drift"],
         outliers=use["outliers"],
+        context=use["context"],
     )
 
 

@@ -45,6 +45,10 @@ class Attribution:
         idle_s: time in which nothing ran.
         noise: what the estimator chose by evidence: ``edge_std_ns``, ``process`` (J^2/s beyond
             ``value_std``), ``prior_scale``, ``contrast``, ``sharing``, ``drift`` and others.
+            ``context`` above 0: windows that hold much the same differ from what the rates say by
+            so much (relative standard deviation), alike each time: what classes draw depends on
+            what ran before (a power cap, a governor), or the windows are not as told. All
+            uncertainties are wider for that.
             ``clock_terms`` above 0: the clock of the readings is not that of the spans; it is
             behind by ``clock_offset_ns`` in the middle, and ``clock_rate_ppm`` slower on average.
     """

@@ -110,3 +110,15 @@ def test_clocks_that_were_recorded_explain_what_moved(tmp_path):
         off[told] = np.mean(errors)
     assert off[True] < 0.012
     assert off[False] > 3.0 * off[True]
+
+
+def test_a_profile_at_its_power_cap_warns(tmp_path):
+    for cap_w, warns in ((380.0, True), (np.inf, False)):
+        sim = pj.simulate.run(
+            "drift", "gh100_instant", duration_s=60.0, seed=0, edges="locked", cap_w=cap_w
+        )
+        sim.save(tmp_path / f"{warns}.pj")
+        profile = pj.load(tmp_path / f"{warns}.pj")
+        (device,) = profile.kernels.devices
+        assert (device.context > 0.0) == warns
+        assert any("depending on what ran before" in w for w in profile.warnings) == warns

@@ -138,6 +138,7 @@ def _device(device: Device) -> dict[str, Any]:
         "edge_std_ns": device.edge_std_ns,
         "drift": device.drift,
         "outliers": device.outliers,
+        "context": device.context,
     }
 
 
