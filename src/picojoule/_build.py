@@ -71,9 +71,9 @@ def build(trace: _core.Trace, expected: Priors | None = None) -> Profile:
             "on disk"
         )
     warnings += [
-        f"{channels[use['channel']].domain}: kernels drew about {100 * use['context']:.2g} % more or "
-        "less depending on what ran before them (a power cap, a clock that follows the load, or a "
-        "sensor that is not as its table says); their intervals are widened for that"
+        f"{channels[use['channel']].domain}: kernels drew about {100 * use['context']:.2g} % more "
+        "or less depending on what ran before them (a power cap, a clock that follows the load, or "
+        "a sensor that is not as its table says); their intervals are widened for that"
         for use in found["devices"]
         if use["context"] > 0.0
     ]

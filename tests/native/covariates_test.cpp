@@ -1,0 +1,86 @@
+#include "analysis/covariates.h"
+
+#include <doctest/doctest.h>
+
+#include "analysis/likeness.h"
+
+using namespace picojoule;
+
+namespace {
+
+Record tick(std::uint16_t channel, std::int64_t old_ns, std::int64_t new_ns, std::uint64_t raw,
+            std::uint8_t flags = 0) {
+    Record r;
+    r.kind = RecordKind::tick;
+    r.id = channel;
+    r.a = new_ns;
+    r.b = old_ns;
+    r.c = raw;
+    r.flags = flags;
+    return r;
+}
+
+Trace with_clocks() {
+    Trace t;
+    t.begin_ns = 1000;
+    t.end_ns = 2000;
+    t.channels.resize(3);
+    t.channels[0].domain = t.channels[1].domain = "gpu:0";
+    t.channels[2].domain = "gpu:1";
+    t.channels[0].quantity = Quantity::energy;
+    t.channels[1].quantity = t.channels[2].quantity = Quantity::frequency;
+    t.channels[1].unit = t.channels[2].unit = 1e6;
+    return t;
+}
+
+}  // namespace
+
+TEST_CASE("a clock that changed stood at its old value until it was last seen") {
+    Trace t = with_clocks();
+    t.ticks = {tick(1, 900, 950, 1700, tick_flag::kHeld), tick(0, 1000, 1010, 5),
+               tick(1, 1200, 1210, 1500)};
+    const auto found = clocks_of(t, "gpu:0");
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].t_ns == std::vector<std::int64_t>{-100, -50, 200, 210});
+    CHECK(found[0].hertz == std::vector<double>{1.7e9, 1.7e9, 1.7e9, 1.5e9});
+}
+
+TEST_CASE("looks at an instant are points") {
+    Trace t = with_clocks();
+    t.ticks = {tick(1, 1100, 1100, 1700), tick(1, 1200, 1200, 1600), tick(1, 1300, 1300, 1700)};
+    const auto found = clocks_of(t, "gpu:0");
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].t_ns == std::vector<std::int64_t>{100, 200, 300});
+    CHECK(found[0].hertz == std::vector<double>{1.7e9, 1.6e9, 1.7e9});
+}
+
+TEST_CASE("a steady clock, and that of another device, say nothing") {
+    Trace t = with_clocks();
+    t.ticks = {tick(1, 1100, 1100, 1700), tick(1, 1200, 1200, 1700), tick(2, 1200, 1200, 1700),
+               tick(2, 1300, 1300, 1600)};
+    CHECK(clocks_of(t, "gpu:0").empty());
+    CHECK(clocks_of(t, "gpu:1").size() == 1);
+}
+
+TEST_CASE("windows of like content are of one kind") {
+    Rows rows;
+    for (int k = 0; k < 80; ++k) {  // four mixtures of two classes that take turns
+        const double share = 0.1 + 0.25 * (k % 4);
+        rows.entries.push_back({0, share});
+        rows.entries.push_back({1, 1.0 - share});
+        rows.start.push_back(rows.entries.size());
+    }
+    const auto kinds = kinds_by_content(rows, 2, 4);
+    for (std::size_t k = 4; k < 80; ++k) CHECK(kinds[k] / 4 == kinds[k % 4] / 4);
+    CHECK(kinds[0] / 4 != kinds[1] / 4);
+    CHECK(kinds[2] / 4 != kinds[3] / 4);
+}
+
+TEST_CASE("windows that all hold the same are of one kind") {
+    Rows rows;
+    for (int k = 0; k < 10; ++k) {
+        rows.entries.push_back({0, 0.5});
+        rows.start.push_back(rows.entries.size());
+    }
+    for (const auto kind : kinds_by_content(rows, 3, 4)) CHECK(kind == 0);
+}
