@@ -21,6 +21,7 @@ class Case:
     what: str = ""
     most_s: float = np.inf  # nothing longer is worth its time
     most_seeds: int = 1000
+    dear: bool = False  # comes last, where time may run out
 
     def run(self, seconds: float, seed: int):
         """The simulation of that seed."""
@@ -45,7 +46,7 @@ CASES: dict[str, Case] = {
         most_seeds=40,
     ),
     "S2": Case("identical", "gh100_instant", what="identical layers"),
-    "S3": Case("decode", "gh100_instant", what="LLM decode, kernels of 5 to 50 us"),
+    "S3": Case("decode", "gh100_instant", what="LLM decode, kernels of 5 to 50 us", dear=True),
     "S4": Case(
         "alternate",
         "gh100_instant",
@@ -57,6 +58,7 @@ CASES: dict[str, Case] = {
         "gh100_instant",
         parameters={"clock_std": 0.03, "cap_w": 420.0},
         what="warming up, clocks that move (and are told), at a power cap now and then",
+        dear=True,
     ),
     "S5 warming": Case("drift", "gh100_instant", what="warming up only"),
     "S6": Case("streams", "gh100_instant", what="two streams at once"),

@@ -34,6 +34,7 @@ import picojoule as pj  # noqa: E402
 
 DURATIONS_S = (10.0, 30.0, 60.0, 200.0, 600.0)
 JUDGED_S = (60.0, 600.0)  # with all seeds; the others are for the curves
+FEW, RIVALS = 12, 6  # seeds for the curves, and seeds of other methods
 
 
 def judge(case: Case, seconds: float, seed: int, names: tuple[str, ...]) -> dict[str, dict]:
@@ -101,7 +102,7 @@ def gather(rows: list[dict]) -> dict[str, float]:
 def grid(pool, seeds: int, rivals: int, only: list[str], minutes: float) -> list[dict]:
     """All cells, seed by seed: where time runs out, each has about as many."""
     until = time.monotonic() + 60 * minutes
-    few = min(seeds, 20)
+    few = min(seeds, FEW)
     wanted = []
     for seed in range(seeds):
         for seconds in DURATIONS_S:
@@ -112,7 +113,8 @@ def grid(pool, seeds: int, rivals: int, only: list[str], minutes: float) -> list
                 for name, case in CASES.items()
                 if (not only or name in only) and seconds <= case.most_s and seed < case.most_seeds
             ]
-    wanted.sort(key=lambda w: w[1] > 60 and w[2] >= few)  # the dear ones last
+    # The dear ones last, each seed of them with its neighbours.
+    wanted.sort(key=lambda w: (w[1] > 60 and w[2] >= few) * (1 + CASES[w[0]].dear))
     every, done = len(wanted), 0
     cells: dict[tuple, list[dict]] = defaultdict(list)
     running: deque = deque()
@@ -277,7 +279,7 @@ def main() -> None:
             "bars": pool.submit(bars, min(seeds, 40)).result(),
             "alternation": alternation(pool, min(seeds, 20)),
             "profiles": profiles(pool, min(seeds, 100)),
-            "grid": grid(pool, seeds, min(seeds, 20), args.only, args.minutes),
+            "grid": grid(pool, seeds, RIVALS, args.only, args.minutes),
         }
     if args.quick:
         for part in figures.values():
