@@ -68,13 +68,13 @@ constexpr std::array kTable{
            kOffset, 0.5, kYang),
     boxcar("nvidia maxwell m40", "instant", {0.031, 0.001}, {0.0145, 0.0015}, {0.972, 0.036},
            {1.3, 7.4}, 0.5, kYang),
-    lag("nvidia maxwell", "instant", {0.100, 0.002}, kUnknown, {0.156, 0.025}, {1.01, 0.036},
+    lag("nvidia maxwell", "instant", {0.100, 0.002}, {0.312, 0.050}, {0.156, 0.025}, {1.01, 0.036},
         {1.3, 7.4}, 0.5, kYang),
     // 41 ms by its published rise time (90 ms from 10 to 90 %), 54 ms by the tail of a real board.
-    lag("nvidia kepler k40", "instant", {0.0153, 0.0005}, kUnknown, {0.048, 0.008}, {1.02, 0.036},
-        {0.8, 7.4}, 0.4, kYang),
-    lag("nvidia kepler k80", "instant", {0.100, 0.002}, kUnknown, {0.220, 0.030}, {0.96, 0.036},
-        {-6.0, 7.4}, 0.5, kYang),
+    lag("nvidia kepler k40", "instant", {0.0153, 0.0005}, {0.096, 0.016}, {0.048, 0.008},
+        {1.02, 0.036}, {0.8, 7.4}, 0.4, kYang),
+    lag("nvidia kepler k80", "instant", {0.100, 0.002}, {0.440, 0.060}, {0.220, 0.030},
+        {0.96, 0.036}, {-6.0, 7.4}, 0.5, kYang),
     // Of Blackwell's window nothing is published: to be measured.
     boxcar("nvidia blackwell", "instant", {0.100, 0.005}, kUnknown, kGain, kOffset, 0.5, kDriver),
     boxcar("nvidia blackwell", "average", {0.100, 0.005}, {1.0, 0.05}, kGain, kOffset, 0.5, kNvml),

@@ -126,3 +126,16 @@ def analyse(rows, begin_s, end_s):
     )  # fmt: skip
     (found,) = trace.analyse()["channels"]
     return found
+
+
+@pytest.mark.parametrize("sensor", ["kepler_k40", "kepler_k80", "maxwell_gm"])
+def test_a_value_that_lags_is_late_and_says_so(sensor, tmp_path):
+    hits = []
+    for seed in range(6):
+        sim = pj.simulate.run(
+            "steps", sensor, duration_s=4.0, seed=seed, edges="locked", step_s=0.31 + 0.01 * seed
+        )
+        sim.save(tmp_path / f"{seed}.pj")
+        low, high = pj.load(tmp_path / f"{seed}.pj").total.interval(0.95)
+        hits.append(low <= float(sim.energy(0, sim.duration_ns)) <= high)
+    assert np.mean(hits) >= 0.8  # 10 to 70 % when the lag was not in the interval

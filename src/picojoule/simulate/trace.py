@@ -24,7 +24,9 @@ _DOMAIN = "gpu:0"
 def to_trace(sim: Simulation) -> _core.Trace:
     """Ticks of the meter and kernels of the spans, as the recorder would have left them."""
     device = f"simulated {sim.sensor.name}"
-    watts_now = sim.sensor.shape == "boxcar"
+    lags = sim.sensor.shape == "lag"
+    # As the table of real sensors has it: what a lagging value is mostly of.
+    window_s = 2.0 * sim.assumed.tau_s if lags else sim.assumed.window_s
     channel = {
         "meter": "simulate",
         "domain": _DOMAIN,
@@ -36,7 +38,7 @@ def to_trace(sim: Simulation) -> _core.Trace:
         "in_total": True,
         "latched": True,
         "update_period_ns": round(sim.sensor.period_s * 1e9),
-        "window_ns": round(sim.assumed.window_s * 1e9) if watts_now else 0,
+        "window_ns": round(window_s * 1e9),
         "unit": sim.sensor.quantum,
         "wrap_at": sim.sensor.wrap_at,
         "gain_std": sim.gain_std,
