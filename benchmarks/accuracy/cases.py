@@ -43,7 +43,7 @@ CASES: dict[str, Case] = {
         parameters={"power_w": (20.0, 150.0), "idle_w": 15.0},
         what="layered work of a CPU, energy counter of 1 ms",
         most_s=60.0,
-        most_seeds=40,
+        most_seeds=20,
     ),
     "S2": Case("identical", "gh100_instant", what="identical layers"),
     "S3": Case("decode", "gh100_instant", what="LLM decode, kernels of 5 to 50 us", dear=True),
@@ -69,9 +69,9 @@ CASES: dict[str, Case] = {
         what="missed ticks, stalls, a reset, clocks 20 ppm apart and a step of 0.1 ms",
     ),
     "S9": Case(
-        "wrong_sensor", "gh100_instant", what="the reader is wrong about the sensor", most_seeds=60
+        "wrong_sensor", "gh100_instant", what="the reader is wrong about the sensor", most_seeds=30
     ),
     "S10": Case(
-        "wrong_prior", "gh100_instant", what="priors wrong by a factor of two", most_seeds=60
+        "wrong_prior", "gh100_instant", what="priors wrong by a factor of two", most_seeds=30
     ),
 }

@@ -34,7 +34,7 @@ import picojoule as pj  # noqa: E402
 
 DURATIONS_S = (10.0, 30.0, 60.0, 200.0, 600.0)
 JUDGED_S = (60.0, 600.0)  # with all seeds; the others are for the curves
-FEW, RIVALS = 12, 6  # seeds for the curves, and seeds of other methods
+FEW, RIVALS = 8, 4  # seeds for the curves, and seeds of other methods
 
 
 def judge(case: Case, seconds: float, seed: int, names: tuple[str, ...]) -> dict[str, dict]:
@@ -113,8 +113,8 @@ def grid(pool, seeds: int, rivals: int, only: list[str], minutes: float) -> list
                 for name, case in CASES.items()
                 if (not only or name in only) and seconds <= case.most_s and seed < case.most_seeds
             ]
-    # The dear ones last, each seed of them with its neighbours.
-    wanted.sort(key=lambda w: (w[1] > 60 and w[2] >= few) * (1 + CASES[w[0]].dear))
+    # What all is judged by first, the dear ones last.
+    wanted.sort(key=lambda w: (w[1] > 60) * (1 + (w[2] >= few) * (1 + CASES[w[0]].dear)))
     every, done = len(wanted), 0
     cells: dict[tuple, list[dict]] = defaultdict(list)
     running: deque = deque()

@@ -15,9 +15,9 @@ namespace {
 
 // So far beyond chance (standard deviations of the sum of squares) must likeness be.
 constexpr double kFar = 5.0;
-// The fit takes up most of what is alike in windows; what is left to see of it is about a third:
+// The fit takes up most of what is alike in windows; what is left to see of it is less than half:
 // simulated power caps, 60 and 600 s.
-constexpr double kHidden = 3.0;
+constexpr double kHidden = 2.5;
 constexpr std::size_t kMostKinds = 4096;
 // Kinds by what windows hold: more than there are rates, which take up as many effects.
 constexpr double kOverRates = 2.0, kLeastKinds = 40.0;
@@ -53,7 +53,7 @@ std::vector<std::uint32_t> Solver::likes(const std::vector<double>& begun,
 }
 
 Solver::Kinds Solver::kinds(std::vector<std::uint32_t> of, const Tridiagonal& noise,
-                            const std::vector<double>& r) const {
+                            const std::vector<double>& r, double fitted) const {
     Kinds out;
     out.of = std::move(of);
     const std::size_t g = *std::max_element(out.of.begin(), out.of.end()) + 1U;
@@ -75,10 +75,10 @@ Solver::Kinds Solver::kinds(std::vector<std::uint32_t> of, const Tridiagonal& no
         squares += out.pull[c] * out.pull[c] / out.weight[c];
         weights += out.weight[c];
     }
-    const double free = kinds - static_cast<double>(p_);
+    const double free = kinds - fitted;  // what is left of them to be seen
     if (g > kMostKinds || free < 5.0) return out;
-    out.beyond = (squares - kinds) / std::sqrt(2.0 * kinds);
-    out.variance = (squares - kinds) / weights * std::min(5.0, kinds / free);
+    out.beyond = (squares - free) / std::sqrt(2.0 * free);
+    out.variance = (squares - free) / weights * std::min(5.0, kinds / free);
     return out;
 }
 
@@ -95,14 +95,21 @@ double Solver::context_doubt(Matrix& v) const {
             if (e.col == from) begun[k] = std::clamp(e.s / eq_.length_s(k), 0.0, 0.999);
         }
     }
+    // Of the unknowns, what the readings determine: that many effects of kinds went into them.
+    Matrix told(width(), width());
+    prior().add_to(told);
+    auto fitted = static_cast<double>(width());
+    for (std::size_t i = 0; i < width(); ++i) {
+        for (std::size_t j = 0; j <= i; ++j) fitted -= told(i, j) * v(i, j) * (i == j ? 1.0 : 2.0);
+    }
     Kinds most;
     for (const Likeness& like : {Likeness{4, true}, Likeness{1, true}, Likeness{4, false}}) {
-        Kinds found = kinds(likes(begun, like), noise, r);
+        Kinds found = kinds(likes(begun, like), noise, r, fitted);
         if (found.beyond > most.beyond) most = std::move(found);
     }
     const double parts = std::sqrt(kOverRates * static_cast<double>(p_) + kLeastKinds);
-    Kinds found =
-        kinds(kinds_by_content(rows_, p_, static_cast<std::size_t>(std::ceil(parts))), noise, r);
+    Kinds found = kinds(kinds_by_content(rows_, p_, static_cast<std::size_t>(std::ceil(parts))),
+                        noise, r, fitted);
     if (found.beyond > most.beyond) most = std::move(found);
     if (!(most.beyond > kFar)) return 0.0;
     const std::size_t w = width(), q = clock_.size(), g = most.weight.size();

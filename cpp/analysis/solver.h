@@ -94,7 +94,7 @@ class Solver {
     [[nodiscard]] std::vector<std::uint32_t> likes(const std::vector<double>& begun,
                                                    const Likeness& like) const;
     [[nodiscard]] Kinds kinds(std::vector<std::uint32_t> of, const Tridiagonal& noise,
-                              const std::vector<double>& r) const;
+                              const std::vector<double>& r, double fitted) const;
     // Adds to the covariance of the unknowns what depends on the context; returns how much of a
     // window's energy that is (relative standard deviation), 0 if nothing speaks for it.
     double context_doubt(Matrix& v) const;
