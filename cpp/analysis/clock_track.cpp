@@ -273,7 +273,7 @@ bool Tracker::begin() {
             }
         }
     }
-    path_ = found;
+    path_ = std::move(found);
     refine(2);
     return true;
 }

@@ -29,7 +29,10 @@ std::uint32_t nobody() noexcept {
 std::atomic<std::uint32_t (*)() noexcept> g_current_path{&nobody};
 
 std::mutex g_folders_mutex;
-auto* const g_folders = new std::vector<std::string>;  // leaked: threads may outlive statics
+std::vector<std::string>& folders_locked() {
+    static auto* const folders = new std::vector<std::string>;  // leaked: threads may outlive it
+    return *folders;
+}
 
 // As in engine.cpp: the thread sanitizer does not know waits on the steady clock.
 std::chrono::system_clock::time_point in_ns(std::int64_t ns) {
@@ -96,12 +99,12 @@ void KernelRecorder::set_current_path(std::uint32_t (*current_path)() noexcept) 
 
 void KernelRecorder::set_folders(std::vector<std::string> folders) {
     const std::lock_guard lock(g_folders_mutex);
-    *g_folders = std::move(folders);
+    folders_locked() = std::move(folders);
 }
 
 TracerStatus KernelRecorder::outlook() {
     const std::lock_guard lock(g_folders_mutex);
-    return tracer_outlook(*g_folders);
+    return tracer_outlook(folders_locked());
 }
 
 std::shared_ptr<KernelSession> KernelRecorder::begin(KernelWish wish, bool journal) {
@@ -252,7 +255,7 @@ TracerStatus KernelRecorder::start_tracer(std::unique_lock<std::mutex>& lock) {
     lock.unlock();
     if (tracer_ == nullptr) {
         const std::lock_guard folders(g_folders_mutex);
-        tracer_ = make_tracer(*g_folders);
+        tracer_ = make_tracer(folders_locked());
     }
     TracerStatus status = tracer_->start(setup);
     lock.lock();

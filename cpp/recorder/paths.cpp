@@ -33,7 +33,8 @@ PathId PathTable::captured_below(PathId launch, PathId captured) {
     const auto differ = std::ranges::mismatch(to, from).in2;
     PathId path = intern_locked(launch, kCapturedName);
     for (auto at = differ; at != from.end(); ++at) {
-        path = intern_locked(path, std::string(nodes_[*at].name));  // nodes_ may move
+        const std::string name(nodes_[*at].name);  // nodes_ may move
+        path = intern_locked(path, name);
     }
     return path;
 }
