@@ -20,7 +20,8 @@ Matrix covariance(const Rows& rows, std::size_t columns) {
     Matrix out(columns, columns);
     const double work = static_cast<double>(rows.entries.size()) * static_cast<double>(columns);
     const auto stride = static_cast<std::size_t>(std::ceil(std::max(1.0, work / kMostWork)));
-    const auto n = static_cast<double>((rows.size() + stride - 1) / stride);
+    const std::size_t taken = (rows.size() + stride - 1) / stride;
+    const auto n = static_cast<double>(taken);
     for (std::size_t k = 0; k < rows.size(); k += stride) {
         for (const Entry& a : rows.row(k)) {
             mean[a.col] += a.s / n;
