@@ -263,7 +263,11 @@ void Engine::take(ChannelState& c, std::uint16_t index, const RawValue& value, s
     }
     if (!c.seen || c.resume) {
         // A value seen, not seen to change: a starting point whose own tick time is unknown.
-        if (c.channel.latched && !fast(c.channel)) r.flags |= tick_flag::kHeld;
+        if (fast(c.channel)) {  // published at most one period before it was read, as below
+            r.b = std::max(t0 - c.channel.update_period_ns, c.seen ? c.old_seen_ns : 0);
+        } else if (c.channel.latched) {
+            r.flags |= tick_flag::kHeld;
+        }
         if (c.seen && t1 - c.old_seen_ns > kForgetPhaseNs) c.clock = TickClock();
         c.seen = true;
         c.resume = false;

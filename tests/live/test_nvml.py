@@ -41,7 +41,9 @@ say(gpu=compare(prof), provenance=prof.energy["gpu:0"].provenance, field=channel
 )
 def test_energy_is_the_true_one(nvml, script):
     said = nvml(MEASURE.format(seconds=1.6), script)
-    right(said.gpu, within=0.03 if "const" in script else MOVING)
+    # Of a step in the last tick its own time tells, and that jitters by 1.5 ms in one of these.
+    unseen_j = (600 - 70) * 0.0015 if "jitter_us=1500" in script else 0.0
+    right(said.gpu, within=0.03 if "const" in script else MOVING, unseen_j=unseen_j)
     assert said.provenance == "measured" and said.field == "energy" and said.resolved
     assert said.total == said.gpu["joules"]
     assert said.warnings == [] and said.gaps == 0
