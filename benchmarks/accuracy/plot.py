@@ -65,7 +65,7 @@ def curves(grid: list[dict]) -> str:
     span = (times[0], times[-1])
     left = Panel(0, span, (0.1, 100), log_y=True)
     left.axes("energy-weighted error, layered training (S1)", times, (0.1, 1, 10, 100))
-    methods = list(dict.fromkeys(row["method"] for row in grid))
+    methods = list(dict.fromkeys(row["method"] for row in grid if row["case"] == "S1"))
     right = Panel(_WIDTH + 40, span, (80, 100), log_y=False)
     right.axes("coverage of 95 % intervals, each workload", times, (80, 85, 90, 95, 100))
     right.out.append(
