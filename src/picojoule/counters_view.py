@@ -1,7 +1,7 @@
 """What a device did while its joules were measured: clocks, throttling, how busy its units were.
 
-``profile.counters`` maps ``"gpu:0/sm_clock"`` to a ``Counter``. None of these is an energy. No total
-depends on them; how a device's joules fall to what ran on it may move with its clocks.
+``profile.counters`` maps ``"gpu:0/sm_clock"`` to a ``Counter``. None of these is an energy, and no
+total depends on them; how a device's joules fall to what ran on it may move with its clocks.
 """
 
 from __future__ import annotations
