@@ -12,7 +12,6 @@ namespace picojoule {
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-constexpr double kSharingStep = 1e-3;  // to see what the exponent changes
 
 }  // namespace
 
@@ -86,24 +85,6 @@ std::vector<double> Solver::energies(const Matrix& map, const std::vector<double
         for (std::size_t i = 0; i < x.size(); ++i) e[j] += map(j, i) * x[i];
     }
     return e;
-}
-
-// The exponent of sharing is not known exactly either, and rates move with it.
-void Solver::add_doubt_of_sharing(const std::vector<double>& e, Matrix& v, Matrix& cov) const {
-    const SharingStep step = sharing_step();
-    const double by = hyper_.sharing > 0.5 ? -kSharingStep : kSharingStep;
-    std::vector<double> x = x_;
-    for (std::size_t i = 0; i < x.size(); ++i) x[i] += by * step.shift[i];
-    std::vector<double> moved = energies(energy_map(hyper_.sharing + by, x), x);
-    for (std::size_t j = 0; j < p_; ++j) moved[j] = (moved[j] - e[j]) / by;
-    for (std::size_t j = 0; j < p_; ++j) {
-        for (std::size_t c = 0; c < p_; ++c) cov(j, c) += step.variance * moved[j] * moved[c];
-    }
-    for (std::size_t i = 0; i < width(); ++i) {
-        for (std::size_t c = 0; c < width(); ++c) {
-            v(i, c) += step.variance * step.shift[i] * step.shift[c];
-        }
-    }
 }
 
 Attributed Solver::account() {

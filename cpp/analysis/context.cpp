@@ -112,7 +112,7 @@ double Solver::context_doubt(Matrix& v) const {
                         noise, r, fitted);
     if (found.beyond > most.beyond) most = std::move(found);
     if (!(most.beyond > kFar)) return 0.0;
-    const std::size_t w = width(), q = clock_.size(), g = most.weight.size();
+    const std::size_t w = width(), g = most.weight.size();
     Matrix h = normal(noise).a;
     prior().add_to(h);
     if (!cholesky(h)) return 0.0;
@@ -120,9 +120,7 @@ double Solver::context_doubt(Matrix& v) const {
     std::vector<double> u(w, 0.0);
     for (std::size_t k = 0; k < n_; ++k) {
         for (double& x : u) x *= -noise.link(k);
-        for (const Entry& e : rows_.row(k)) u[e.col] += e.s;
-        drift_.add(k, u.data() + p_);
-        for (std::size_t m = 0; m < q; ++m) u[w - q + m] += clock_column_[k * q + m];
+        add_equation(k, u.data());
         const double by = noise.weight(k) * (in_.value[k] - r[k]);
         for (std::size_t i = 0; i < w; ++i) moves(most.of[k], i) += by * u[i];
     }

@@ -2,7 +2,6 @@
 // its doubt is theirs. The equations are not linear in it; their slope at the best one is taken.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "analysis/solver.h"
 
@@ -91,6 +90,24 @@ void Solver::fit_sharing() {
         solve_rates();
         const double by = hyper_.sharing - before;
         if (by * by < kNear * step.variance) break;
+    }
+}
+
+// The exponent of sharing is not known exactly either, and rates move with it.
+void Solver::add_doubt_of_sharing(const std::vector<double>& e, Matrix& v, Matrix& cov) const {
+    const SharingStep step = sharing_step();
+    const double by = hyper_.sharing > 0.5 ? -kStep : kStep;
+    std::vector<double> x = x_;
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] += by * step.shift[i];
+    std::vector<double> moved = energies(energy_map(hyper_.sharing + by, x), x);
+    for (std::size_t j = 0; j < p_; ++j) moved[j] = (moved[j] - e[j]) / by;
+    for (std::size_t j = 0; j < p_; ++j) {
+        for (std::size_t c = 0; c < p_; ++c) cov(j, c) += step.variance * moved[j] * moved[c];
+    }
+    for (std::size_t i = 0; i < width(); ++i) {
+        for (std::size_t c = 0; c < width(); ++c) {
+            v(i, c) += step.variance * step.shift[i] * step.shift[c];
+        }
     }
 }
 

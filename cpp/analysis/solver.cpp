@@ -101,7 +101,6 @@ void Solver::shape_noise() {
 
 Normal Solver::normal(const Tridiagonal& noise, bool sketch) const {
     const std::size_t w = width();
-    const std::size_t q = clock_.size();
     Normal out;
     out.a = Matrix(w, w);
     out.c.assign(w, 0.0);
@@ -122,9 +121,7 @@ Normal Solver::normal(const Tridiagonal& noise, bool sketch) const {
             } else {
                 for (double& v : u) v *= -link;
             }
-            for (const Entry& e : rows_.row(k)) u[e.col] += e.s;
-            drift_.add(k, u.data() + p_);
-            for (std::size_t m = 0; m < q; ++m) u[w - q + m] += clock_column_[k * q + m];
+            add_equation(k, u.data());
             y = in_.value[k] - link * y;
             const double weight = noise.weight(k);
             // Whitened rows are independent: a quarter of them has a quarter of what all know.

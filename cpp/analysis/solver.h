@@ -71,6 +71,14 @@ class Solver {
         for (std::size_t m = 0; m < q; ++m) sum += weight[m] * clock_column_[k * q + m];
         return sum;
     }
+    // Adds what a unit of each unknown is in window k to u[0..width).
+    void add_equation(std::size_t k, double* u) const {
+        for (const Entry& e : rows_.row(k)) u[e.col] += e.s;
+        drift_.add(k, u + p_);
+        const std::size_t q = clock_.size();
+        double* clock = u + width() - q;
+        for (std::size_t m = 0; m < q; ++m) clock[m] += clock_column_[k * q + m];
+    }
     [[nodiscard]] Normal normal(const Tridiagonal& noise, bool sketch = false) const;
     [[nodiscard]] Prior prior() const;
     [[nodiscard]] double evidence(const Normal& normal, const Prior& prior) const;
