@@ -94,3 +94,19 @@ def test_picojoule_run_takes_a_simulated_source(tmp_path):
     power = re.search(r"power +([\d.]+) W", done.stderr)
     assert power is not None and float(power[1]) == pytest.approx(200, rel=0.1)
     assert "simulated" in done.stderr and "measured" not in done.stderr
+
+
+def test_the_first_value_of_a_fast_counter_may_be_a_period_old(scenario):
+    said = scenario(
+        """
+        from picojoule import _trace
+        source = "simulate:rapl,workload=constant,domain=cpu:0/package"
+        with pj.profile(sources=source, output="run.pj"):
+            time.sleep(0.2)
+        trace = _trace.read("run.pj")
+        first = trace.ticks[0]
+        say(age_ns=int(first["a"] - first["b"]),
+            period_ns=trace.channels[0]["update_period_ns"])
+        """
+    )
+    assert said.age_ns >= said.period_ns > 0
