@@ -71,9 +71,10 @@ def build(trace: _core.Trace, expected: Priors | None = None) -> Profile:
             "on disk"
         )
     warnings += [
-        f"{channels[use['channel']].domain}: kernels drew about {100 * use['context']:.2g} % more "
-        "or less depending on what ran before them (a power cap, a clock that follows the load, or "
-        "a sensor that is not as its table says); their intervals are widened for that"
+        f"{channels[use['channel']].domain}: readings of like kernels differ by about "
+        f"{100 * use['context']:.2g} % depending on what ran before (a power cap, a clock that "
+        "follows the load, or a sensor that is not as its table says); the intervals of kernels are "
+        "widened for that"
         for use in found["devices"]
         if use["context"] > 0.0
     ]

@@ -120,8 +120,8 @@ class Device:
     edge_std_ns: float = math.nan
     drift: float = 0.0
     outliers: int = 0
-    #: By how much (relative standard deviation) what ran drew more or less depending on what ran
-    #: before it; 0: no sign of that. It is in the intervals, and a warning of the profile.
+    #: By how much (relative standard deviation) readings of like kernels differ depending on what
+    #: ran before; 0: no sign of that. It is in the intervals, and a warning of the profile.
     context: float = 0.0
 
 
