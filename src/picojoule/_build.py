@@ -73,8 +73,8 @@ def build(trace: _core.Trace, expected: Priors | None = None) -> Profile:
     warnings += [
         f"{channels[use['channel']].domain}: readings of like kernels differ by about "
         f"{100 * use['context']:.2g} % depending on what ran before (a power cap, a clock that "
-        "follows the load, or a sensor that is not as its table says); the intervals of kernels are "
-        "widened for that"
+        "follows the load, or a sensor that is not as its table says); the intervals of kernels "
+        "are widened for that"
         for use in found["devices"]
         if use["context"] > 0.0
     ]
