@@ -18,6 +18,7 @@ class Case:
     sensor: str
     edges: Any = 20e-6
     parameters: dict[str, Any] = field(default_factory=dict)
+    turns: dict[str, tuple[Any, ...]] = field(default_factory=dict)  # seed by seed
     what: str = ""
     most_s: float = np.inf  # nothing longer is worth its time
     most_seeds: int = 1000
@@ -25,11 +26,14 @@ class Case:
 
     def run(self, seconds: float, seed: int):
         """The simulation of that seed."""
+        turn = {name: values[seed % len(values)] for name, values in self.turns.items()}
         return pj.simulate.run(
             self.workload, self.sensor, duration_s=seconds, seed=seed, edges=self.edges,
-            **self.parameters,
+            **self.parameters, **turn,
         )  # fmt: skip
 
+
+ALIASES = {"ratio": (2 / 3, 1.0, 5 / 4)}
 
 CASES: dict[str, Case] = {
     "S1": Case("layered", "gh100_instant", what="layered training, 25 ms window every 100 ms"),
@@ -62,7 +66,19 @@ CASES: dict[str, Case] = {
     ),
     "S5 warming": Case("drift", "gh100_instant", what="warming up only"),
     "S6": Case("streams", "gh100_instant", what="two streams at once"),
-    "S7": Case("aliasing", "gh100_instant", what="steps in a ratio to the sensor's period"),
+    "S7": Case(
+        "aliasing",
+        "gh100_instant",
+        parameters={"power_cv": 0.5},
+        turns=ALIASES,
+        what="steps in a ratio to the sensor's period; rates as spread as is assumed",
+    ),
+    "S7 even": Case(
+        "aliasing",
+        "gh100_instant",
+        turns=ALIASES,
+        what="the same, of rates that are spread evenly, and less",
+    ),
     "S8": Case(
         "faults",
         "gh100_instant",

@@ -18,10 +18,11 @@ namespace {
 constexpr std::size_t kFewest = 48;  // readings, for anything to be said of clocks
 constexpr std::size_t kBlock = 16;   // readings, which place a clock to some ten microseconds
 constexpr std::size_t kMostBlocks = 256;
-constexpr double kGain = 3.0;        // log evidence, to look closer
-constexpr double kNoiseShare = 0.2;  // of unexplained noise in all, likewise
-constexpr double kLess = 0.5;        // of it is left where clocks have not parted yet
-constexpr double kReachNs = 3e5;     // how far the clock may step between blocks
+constexpr double kGain = 3.0;                  // log evidence, to look closer
+constexpr double kNoiseShare = 0.2;            // of unexplained noise in all, likewise
+constexpr double kLess = 0.5;                  // of it is left where clocks have not parted yet
+constexpr double kLonger[] = {1.0, 2.0, 4.0};  // than the shortest begin
+constexpr double kReachNs = 3e5;               // how far the clock may step between blocks
 constexpr double kStepNs = 2e4;
 constexpr double kMostPpm = 100.0;         // of two quartz clocks
 constexpr std::size_t kMostClasses = 100;  // what is smaller is one class, as long as it tracks
@@ -177,8 +178,9 @@ class Tracker {
     }
 
     // `noise`: J^2 a second beyond what was told of, at most, for the clock to be looked for; what
-    // is not better at the begin, where clocks have not parted yet, is no matter of clocks.
-    std::optional<ClockPath> run(double noise);
+    // is not better at the begin, where clocks have not parted yet, is no matter of clocks. `less`:
+    // where more is left at the end, the path was lost.
+    std::optional<ClockPath> run(double noise, double less);
 
   private:
     // Fits rates and path together, on the stretch.
@@ -186,7 +188,8 @@ class Tracker {
     void stretch_to(double until_s);
     // False: there are not enough readings near the begin for it (one that is longer than that,
     // say).
-    bool begin();
+    bool begin(double longer);
+    void follow_to_end();
     [[nodiscard]] double cost(const PowerCurve& curve, std::size_t k, double ns) const;
     [[nodiscard]] ClockBlock place(const PowerCurve& curve, std::size_t b, double expected_ns,
                                    double std_ns) const;
@@ -247,10 +250,10 @@ void Tracker::refine(int rounds) {
     }
 }
 
-bool Tracker::begin() {
+bool Tracker::begin(double longer) {
     const auto n = static_cast<double>(in_.value.size());
     const auto p = static_cast<double>(in_.n_classes + 1);
-    const double part_s = span_s_ * std::min(1.0, std::max(4.0 * kBlock, p) / n);
+    const double part_s = span_s_ * std::min(1.0, longer * std::max(4.0 * kBlock, p) / n);
     ClockPath flat;
     flat.middle_s = flat.half_s = 0.5 * part_s;
     flat.terms = {{ClockTerm::Kind::offset, 0.0, kClockStdNs},
@@ -381,8 +384,7 @@ void Tracker::place_steps(const PowerCurve& curve) {
     }
 }
 
-std::optional<ClockPath> Tracker::run(double noise) {
-    if (!begin() || process_ > noise) return std::nullopt;
+void Tracker::follow_to_end() {
     double until_s = path_.half_s * 2.0;
     while (until_s < span_s_) {
         until_s = std::min(span_s_, 2.0 * until_s);
@@ -394,7 +396,23 @@ std::optional<ClockPath> Tracker::run(double noise) {
         follow(span_s_);
         refine(2);
     }
-    return path_;
+}
+
+std::optional<ClockPath> Tracker::run(double noise, double less) {
+    std::optional<ClockPath> found;
+    double best = std::numeric_limits<double>::infinity();
+    // Rates from too short a begin may point to a wrong path: then it is begun with more.
+    for (const double longer : kLonger) {
+        if (!begin(longer) || process_ > noise) break;
+        const bool a_clock = process_ <= less;
+        follow_to_end();
+        if (fit_ < best) {
+            best = fit_;
+            found = path_;
+        }
+        if (!a_clock || process_ <= less) break;
+    }
+    return found;
 }
 
 }  // namespace
@@ -406,15 +424,16 @@ std::optional<ClockPath> track_clock(const AttributeInput& input, const Solver& 
     }
     const double span_s = fitted.equations().end_s(n - 1);
     if (!(span_s > 0.0)) return std::nullopt;
+    const double less = kLess * fitted.hyper().process;
     double noise = std::numeric_limits<double>::infinity();
     if (!(gain_of_a_clock(fitted, span_s) > kGain)) {
         if (!(unexplained(fitted) > kNoiseShare)) return std::nullopt;
-        noise = kLess * fitted.hyper().process;
+        noise = less;
     }
     std::vector<std::int32_t> cls;
     std::vector<double> prior_rate, prior_cv;
     const AttributeInput few = with_few_classes(input, cls, prior_rate, prior_cv);
-    std::optional<ClockPath> path = Tracker(few, fitted.equations()).run(noise);
+    std::optional<ClockPath> path = Tracker(few, fitted.equations()).run(noise, less);
     if (path && is_known_error(*path, fitted.equations().clock_error(), span_s)) path.reset();
     return path;
 }

@@ -13,6 +13,25 @@ double median(std::vector<double> x) {
     return *middle;
 }
 
+// Tick numbers by counting from one to the next, never by dividing a long time by a period. Each
+// edge is off by itself, so what is counted from is where the ticks before say that the clock is.
+bool count_ticks(const std::vector<double>& at, double period, double std,
+                 std::vector<double>& number) {
+    constexpr double kOff = 0.2, kMostOff = 0.45;  // of a period: no tick of this clock
+    constexpr double kFar = 6.0, kMemory = 32.0;
+    const double most = period * std::clamp(kFar * std / period, kOff, kMostOff);
+    double clock = at[0];
+    for (std::size_t k = 1; k < at.size(); ++k) {
+        const double turns = std::round((at[k] - clock) / period);
+        clock += turns * period;
+        const double off = at[k] - clock;
+        if (turns < 1.0 || std::abs(off) > most) return false;
+        number[k] = number[k - 1] + turns;
+        clock += off / std::min(static_cast<double>(k) + 1.0, kMemory);
+    }
+    return true;
+}
+
 struct Line {
     double at0{}, slope{}, mean_m{}, sum_w{}, spread{};
     [[nodiscard]] double at(double m) const { return at0 + slope * (m - mean_m); }
@@ -56,12 +75,7 @@ ClockError settle_on_clock(std::vector<double>& begin, std::vector<double>& end,
     }
     const double period = median(steps);
     if (!(period > 0.0)) return {};
-    // Tick numbers by counting from one to the next, never by dividing a long time by a period.
-    for (std::size_t k = 1; k < n; ++k) {
-        const double turns = std::round(steps[k - 1] / period);
-        if (turns < 1.0 || std::abs(steps[k - 1] - turns * period) > 0.2 * period) return {};
-        m[k] = m[k - 1] + turns;
-    }
+    if (!count_ticks(end, period, median(end_std), m)) return {};
     const Line line = fit(m, end, w);
     // In units of what was claimed: 1 where edges are on the clock and all scatter is their error.
     double scatter = 0.0, neighbours = 0.0, before = 0.0;

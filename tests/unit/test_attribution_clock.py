@@ -141,3 +141,29 @@ def test_any_clock_adds_up(ppm, step_ns, after_s, seed):
     parts = found.energy.sum() + found.baseline_energy + found.unattributed
     assert parts == pytest.approx(found.total, abs=1e-3)
     assert error(sim, found) < 0.05
+
+
+def test_a_fast_counter_is_put_on_its_clock_however_far_its_edges_seem_off():
+    # Single steps from tick to tick are off by up to a third of the period.
+    sim = pj.simulate.run(
+        "layered", "rapl", duration_s=20.0, seed=0, edges=50e-6,
+        power_w=(20.0, 150.0), idle_w=15.0,
+    )  # fmt: skip
+    steps = np.diff(sim.end_ns)
+    assert np.abs(steps - np.median(steps)).max() > 0.3 * np.median(steps)
+    found = pj.attribute(**sim.arguments())
+    # The ticks' own jitter is 20 us.
+    assert found.noise["edge_std_ns"] == pytest.approx(20e3, rel=0.2)
+    assert found.noise["context"] == 0.0
+    assert error(sim, found) < 2e-3
+    low, high = found.interval(0.95).T
+    assert (high - low).sum() < 0.01 * found.total
+    assert np.mean((low <= sim.truth.energy) & (sim.truth.energy <= high)) >= 0.7
+
+
+def test_a_clock_that_was_lost_is_looked_for_again():
+    # Of these rates, as those of the first six seconds have them, another path explains as much.
+    sim = pj.simulate.run("faults", SENSOR, duration_s=600.0, seed=13, edges=20e-6)
+    found = pj.attribute(**sim.arguments(), **sim.priors(0.2))
+    assert found.noise["clock_rate_ppm"] == pytest.approx(20.0, abs=0.5)
+    assert error(sim, found) < 2e-3

@@ -108,6 +108,12 @@ class Load:
     def __init__(self, work: Work, first_ns: float, last_ns: float) -> None:
         self.work = work
         edge, count, draw = _pieces(work, first_ns, last_ns)
+        # Each span draws its watts and nothing else: no more is made of many millions of pieces
+        # than must be.
+        self._plain = work.drift == Drift() and not np.any(count > 1)
+        if self._plain:
+            self.power: Curve = Curve(edge, work.idle_w + draw)
+            return
         held = np.ones(len(count))
         if np.isfinite(work.drift.cap_w):
             edge, count, draw, held = _cap(work, edge, count, draw)
@@ -116,20 +122,16 @@ class Load:
         with np.errstate(divide="ignore"):
             weight = np.where(count > 0, np.maximum(count, 1.0) ** -work.sharing, 0.0) * held
         factor = _factor(work, edge, weight * draw)
-        self.power: Curve = factor.scaled(work.idle_w + weight * draw)
-        self._plain = (
-            work.drift == Drift() and work.sharing == 0.0 and not np.any(count > 1)
-        )  # each span draws its watts and nothing else
+        self.power = factor.scaled(work.idle_w + weight * draw)
         self._idle = factor.scaled(np.where(count == 0, 1.0, 0.0))
-        if not self._plain:
-            self._own = factor.scaled(weight)
-            self._base = factor.scaled(np.where(count > 0, 1.0 / np.maximum(count, 1), 0.0))
+        self._own = factor.scaled(weight)
+        self._base = factor.scaled(np.where(count > 0, 1.0 / np.maximum(count, 1), 0.0))
         self._free = Curve(edge, np.where(count == 0, 1.0, 0.0))
         self._held = Curve(edge, held)
 
     def clock(self, t_ns: Floats) -> Floats:
         """The clock at ``t_ns`` relative to its mean; power above idle goes with its square."""
-        return np.sqrt(self._held.power(t_ns))
+        return np.ones(t_ns.shape) if self._plain else np.sqrt(self._held.power(t_ns))
 
     def truth(self, begin_ns: float, end_ns: float) -> Truth:
         """What was used in [begin_ns, end_ns)."""
@@ -140,12 +142,14 @@ class Load:
         time_s = np.asarray(np.bincount(work.span_class, (end - begin) * 1e-9, k)[:k], np.float64)
         if self._plain:
             energy = time_s * work.watts
+            idle_s = max(0.0, (end_ns - begin_ns) * 1e-9 - float(time_s.sum()))
+            idle_j = idle_s * work.idle_w
         else:
             above = np.bincount(work.span_class, self._own.energy(begin, end), k)[:k]
             base = np.bincount(work.span_class, self._base.energy(begin, end), k)[:k]
             energy = above * (work.watts - work.idle_w) + base * work.idle_w
-        idle_s = float(self._free.energy(begin_ns, end_ns))
-        idle_j = float(self._idle.energy(begin_ns, end_ns)) * work.idle_w
+            idle_s = float(self._free.energy(begin_ns, end_ns))
+            idle_j = float(self._idle.energy(begin_ns, end_ns)) * work.idle_w
         return Truth(
             energy=energy,
             rate=np.where(time_s > 0, energy / np.where(time_s > 0, time_s, 1.0), work.watts),

@@ -36,6 +36,7 @@ def layered(
     gap_s: float = 2e-6,
     pause_s: float = 2e-3,
     spread: float = 0.01,
+    power_cv: float | None = None,
     drift: Drift | None = None,
 ) -> Plan:
     """Training: forward through the layers, backward through them, then the optimizer.
@@ -44,8 +45,15 @@ def layered(
     backward uses other classes; the last fifth of the classes is the optimizer's. ``gap_s`` is the
     mean pause between kernels, ``pause_s`` that between steps, ``spread`` how much one run's length
     differs from the next. With ``step_s`` all is scaled so that a step takes that long.
+
+    What classes draw is spread evenly over ``power_w``; with ``power_cv`` it is drawn by chance:
+    normal about the middle of that range, with this relative standard deviation, and above 0. With
+    0.5 that is what ``pj.attribute`` takes for granted where it is told nothing: the truths on
+    which intervals of what readings do not determine can be judged.
     """
     step, power = _step(rng, n_classes, layers, kinds, power_w, kernel_s, gap_s, pause_s)
+    if power_cv is not None:
+        power = _drawn(rng.spawn(1)[0], n_classes, power_w, power_cv)
     if step_s is not None:
         step = _made(step, step_s)
     many = _repeated(step, duration_s, rng, spread)
@@ -302,6 +310,15 @@ def _step(
     gap = rng.exponential(gap_s, len(what)) if gap_s else np.zeros(len(what))
     gap[0] += pause_s
     return launches(what, long, gap), watts
+
+
+def _drawn(rng: np.random.Generator, n: int, between: Range, cv: float) -> Floats:
+    """``n`` rates above 0 by chance, of a normal spread about the middle of the range."""
+    if not 0.0 < cv < 10.0:
+        raise UsageError(f"power_cv must be above 0 and below 10, got {cv!r}")
+    middle = 0.5 * (between[0] + between[1])
+    many = rng.normal(middle, cv * middle, 20 * n + 20)  # at least half are above 0
+    return many[many > 0.0][:n]
 
 
 def _made(step: Launches, step_s: float) -> Launches:

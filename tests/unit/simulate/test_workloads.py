@@ -64,6 +64,17 @@ def test_layered_runs_its_classes_in_steps():
     assert low >= 205 and high <= 640 and high > 2 * low
 
 
+def test_rates_may_be_drawn_by_chance_for_the_same_spans():
+    even = run("layered", "gh100_instant", duration_s=1.0, seed=2, n_classes=400)
+    drawn = run("layered", "gh100_instant", duration_s=1.0, seed=2, n_classes=400, power_cv=0.2)
+    assert even.work.begin_ns.tobytes() == drawn.work.begin_ns.tobytes()
+    assert even.work.watts.std() / even.work.watts.mean() == pytest.approx(0.297, abs=0.005)
+    assert drawn.work.watts.mean() == pytest.approx(422.5, rel=0.04)
+    assert drawn.work.watts.std() / drawn.work.watts.mean() == pytest.approx(0.2, rel=0.15)
+    wide = run("layered", "gh100_instant", duration_s=1.0, seed=2, n_classes=400, power_cv=0.8)
+    assert (wide.work.watts > 0.0).all()
+
+
 def test_layers_of_several_kinds_differ_and_identical_ones_do_not():
     def shares(name):
         sim = run(name, "nvml_energy", duration_s=5.0, layers=6, step_s=0.6)
@@ -159,6 +170,7 @@ def test_parameters_are_listed_and_checked():
         ("layered", {"n_classes": 0}),
         ("layered", {"layers": 1.5}),
         ("layered", {"step_s": 0.0}),
+        ("layered", {"power_cv": 0.0}),
         ("layered", {"power_w": (300.0, 200.0)}),
         ("layered", {"kernel_s": (0.0, 1e-3)}),
         ("decode", {"n_classes": 1}),
