@@ -27,12 +27,13 @@ Prior LiveAttribution::prior(double contrast) const {
     out.std.resize(p);
     out.set.assign(p, 0);
     const double mean = n_ > 0 ? sum_value_ / sum_length_s_ : 0.0;
+    const double usual = usual_rate(mean, row_sum_);
     const double floor = std::max(1e-9, 1e-3 * std::abs(mean));
     for (std::size_t j = 1; j < p; ++j) {
         const bool given =
             j - 1 < settings_.prior_rate.size() && !std::isnan(settings_.prior_rate[j - 1]);
         out.set[j] = given ? 1 : 2;
-        out.mean[j] = given ? settings_.prior_rate[j - 1] : mean;
+        out.mean[j] = given ? settings_.prior_rate[j - 1] : usual;
         const double cv =
             given ? settings_.prior_cv[j - 1] * std::max(1.0, contrast / kContrast) : contrast;
         out.std[j] = std::max(floor, cv * std::abs(out.mean[j]));

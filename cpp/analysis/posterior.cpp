@@ -4,6 +4,15 @@
 
 namespace picojoule {
 
+double usual_rate(double mean, std::span<const double> spent_s) {
+    double all = 0.0, squares = 0.0;
+    for (const double s : spent_s) {
+        all += s;
+        squares += s * s;
+    }
+    return mean * (1.0 + (all > 0.0 ? kContrast * kContrast * squares / (all * all) : 0.0));
+}
+
 void reconcile(std::vector<double>& e, Matrix& cov, double total, double gain2, double total2) {
     const std::size_t n = e.size();
     std::vector<std::uint8_t> held(n, 0);

@@ -13,12 +13,14 @@ double median(std::vector<double> x) {
     return *middle;
 }
 
-// Tick numbers by counting from one to the next, never by dividing a long time by a period. Each
-// edge is off by itself, so what is counted from is where the ticks before say that the clock is.
+// Tick numbers by counting from one to the next, never by dividing a long time by a period. Where
+// edges may be off by much of it, what is counted from is where the ticks before say that the clock
+// is.
 bool count_ticks(const std::vector<double>& at, double period, double std,
                  std::vector<double>& number) {
     constexpr double kOff = 0.2, kMostOff = 0.45;  // of a period: no tick of this clock
     constexpr double kFar = 6.0, kMemory = 32.0;
+    const bool rough = kFar * std > kOff * period;
     const double most = period * std::clamp(kFar * std / period, kOff, kMostOff);
     double clock = at[0];
     for (std::size_t k = 1; k < at.size(); ++k) {
@@ -27,7 +29,7 @@ bool count_ticks(const std::vector<double>& at, double period, double std,
         const double off = at[k] - clock;
         if (turns < 1.0 || std::abs(off) > most) return false;
         number[k] = number[k - 1] + turns;
-        clock += off / std::min(static_cast<double>(k) + 1.0, kMemory);
+        clock += rough ? off / std::min(static_cast<double>(k) + 1.0, kMemory) : off;
     }
     return true;
 }

@@ -154,10 +154,13 @@ Prior Solver::prior() const {
     out.std.resize(width());
     out.set.assign(width(), 0);
     const double floor = std::max(1e-9, 1e-3 * std::abs(mean_rate_));
+    std::vector<double> spent_s(p_, 0.0);
+    for (const Entry& e : rows_.entries) spent_s[e.col] += e.s;
+    const double usual = usual_rate(mean_rate_, spent_s);
     for (std::size_t j = 0; j < k_; ++j) {
         const bool given = !std::isnan(in_.prior_rate[j]);
         out.set[j] = given ? 1 : 2;
-        out.mean[j] = given ? in_.prior_rate[j] : mean_rate_;
+        out.mean[j] = given ? in_.prior_rate[j] : usual;
         const double cv = given ? hyper_.prior_scale * in_.prior_cv[j] : hyper_.contrast;
         out.std[j] = std::max(floor, cv * std::abs(out.mean[j]));
     }

@@ -50,8 +50,9 @@ def test_energies_are_those_of_the_batch(seconds, edge_std):
     live = feed(pj.LiveAttribution(), windows, load.spans, every(len(windows[0]), 50), **how)
     found = live.result()
     assert found.total == pytest.approx(batch.total, rel=1e-9)
-    np.testing.assert_allclose(found.time_s, batch.time_s, rtol=1e-9)
-    assert found.idle_s == pytest.approx(batch.idle_s, rel=1e-9)
+    # The batch may move the ends by microseconds, where it finds a clock that explains rounding.
+    np.testing.assert_allclose(found.time_s, batch.time_s, rtol=1e-9, atol=1e-5)
+    assert found.idle_s == pytest.approx(batch.idle_s, rel=1e-9, abs=1e-5)
     scale = np.maximum(batch.energy_std, 1e-3 * batch.energy)
     assert np.abs((found.energy - batch.energy) / scale).max() < 0.5
     assert found.energy_std == pytest.approx(batch.energy_std, rel=0.5, abs=1e-3 * batch.total)
