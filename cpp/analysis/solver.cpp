@@ -154,13 +154,10 @@ Prior Solver::prior() const {
     out.std.resize(width());
     out.set.assign(width(), 0);
     const double floor = std::max(1e-9, 1e-3 * std::abs(mean_rate_));
-    std::vector<double> spent_s(p_, 0.0);
-    for (const Entry& e : rows_.entries) spent_s[e.col] += e.s;
-    const double usual = usual_rate(mean_rate_, spent_s);
     for (std::size_t j = 0; j < k_; ++j) {
         const bool given = !std::isnan(in_.prior_rate[j]);
         out.set[j] = given ? 1 : 2;
-        out.mean[j] = given ? in_.prior_rate[j] : usual;
+        out.mean[j] = given ? in_.prior_rate[j] : usual_rate_;
         const double cv = given ? hyper_.prior_scale * in_.prior_cv[j] : hyper_.contrast;
         out.std[j] = std::max(floor, cv * std::abs(out.mean[j]));
     }
@@ -384,6 +381,9 @@ void Solver::fit() {
     hyper_.contrast = kContrast;
     hyper_.sharing = eq_.concurrent() ? 0.5 : 0.0;
     rows_ = eq_.windows(hyper_.sharing);
+    std::vector<double> spent_s(p_, 0.0);
+    for (const Entry& e : rows_.entries) spent_s[e.col] += e.s;
+    usual_rate_ = usual_rate(mean_rate_, spent_s);
     // A thousandth of the energy of a window, to begin with.
     const double typical = n_ > 0 ? length / static_cast<double>(n_) : 1.0;
     process0_ = std::max(1e-24, 1e-6 * mean_rate_ * mean_rate_ * typical);

@@ -119,7 +119,8 @@ class Solver {
     NoiseShape shape_;
     std::vector<double> aside2_;  // further variance of readings that no noise explains
     Hyper hyper_;
-    double mean_rate_{};
+    double mean_rate_{};     // over all time
+    double usual_rate_{};    // what a rate is expected to be
     double process0_{};      // a scale for `process`
     double known_from_s_{};  // before that nothing is known of what ran
     std::vector<double> x_;
