@@ -189,7 +189,8 @@ class Tracker {
     // False: there are not enough readings near the begin for it (one that is longer than that,
     // say).
     bool begin(double longer);
-    void follow_to_end();
+    // False: on the way more noise was left than `most`.
+    bool follow_to_end(double most);
     [[nodiscard]] double cost(const PowerCurve& curve, std::size_t k, double ns) const;
     [[nodiscard]] ClockBlock place(const PowerCurve& curve, std::size_t b, double expected_ns,
                                    double std_ns) const;
@@ -384,28 +385,31 @@ void Tracker::place_steps(const PowerCurve& curve) {
     }
 }
 
-void Tracker::follow_to_end() {
+bool Tracker::follow_to_end(double most) {
     double until_s = path_.half_s * 2.0;
     while (until_s < span_s_) {
         until_s = std::min(span_s_, 2.0 * until_s);
         stretch_to(until_s);
         follow(until_s);
         refine(2);
+        if (process_ > most) return false;
     }
     for (int round = 0; round < 2; ++round) {
         follow(span_s_);
         refine(2);
     }
+    return true;
 }
 
 std::optional<ClockPath> Tracker::run(double noise, double less) {
     std::optional<ClockPath> found;
     double best = std::numeric_limits<double>::infinity();
-    // Rates from too short a begin may point to a wrong path: then it is begun with more.
+    // Rates from too short a begin may point to a wrong path: then it is begun with more, and
+    // followed as long as that is better.
     for (const double longer : kLonger) {
         if (!begin(longer) || process_ > noise) break;
         const bool a_clock = process_ <= less;
-        follow_to_end();
+        if (!follow_to_end(found ? less : std::numeric_limits<double>::infinity())) continue;
         if (fit_ < best) {
             best = fit_;
             found = path_;
