@@ -1,4 +1,4 @@
-// Series that a device's power may move with, whatever runs on it: its clocks.
+// Series that a device's power may move with, whatever runs on it: its clocks and temperatures.
 #pragma once
 
 #include <cstdint>
@@ -9,12 +9,12 @@
 
 namespace picojoule {
 
-struct ClockSeries {
+struct Covariate {
     std::vector<std::int64_t> t_ns;  // after the profile's begin, ascending
-    std::vector<double> hertz;
+    std::vector<double> value;       // hertz, or degrees Celsius
 };
 
-// The clocks of a domain ("gpu:0") that changed while they were looked at.
-std::vector<ClockSeries> clocks_of(const Trace& trace, const std::string& domain);
+// The clocks and temperatures of a domain ("gpu:0") that changed while they were looked at.
+std::vector<Covariate> covariates_of(const Trace& trace, const std::string& domain);
 
 }  // namespace picojoule

@@ -244,7 +244,7 @@ DeviceUse device_use(const Trace& trace, std::size_t channel, const EnergyCurve&
     }
 
     activity.n_classes = outside;
-    activity.clocks = clocks_of(trace, c.domain);
+    activity.covariates = covariates_of(trace, c.domain);
     if (!priors.watts.empty()) {
         activity.prior_rate.assign(outside, kNaN);
         activity.prior_cv.assign(outside, 1.0);

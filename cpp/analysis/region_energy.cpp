@@ -217,7 +217,7 @@ std::vector<RegionEnergy> region_energies(const Trace& trace, std::size_t channe
         activity.to.push_back(b);
         activity.cls.push_back(cls);
     });
-    activity.clocks = clocks_of(trace, trace.channels[channel].domain);
+    activity.covariates = covariates_of(trace, trace.channels[channel].domain);
     const std::size_t k = activity.n_classes;
     const Attributed found =
         solve_profile(trace.channels[channel], curve, whole, span_ns, std::move(activity));

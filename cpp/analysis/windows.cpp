@@ -44,8 +44,8 @@ Windows windows_of(const Channel& channel, const Timeline& line, double span_ns)
 
 std::vector<AttributeInput::Covariate> Activity::drift() const {
     std::vector<AttributeInput::Covariate> out;
-    out.reserve(clocks.size());
-    for (const ClockSeries& c : clocks) out.push_back({c.t_ns, c.hertz});
+    out.reserve(covariates.size());
+    for (const Covariate& c : covariates) out.push_back({c.t_ns, c.value});
     return out;
 }
 

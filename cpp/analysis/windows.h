@@ -28,7 +28,7 @@ struct Activity {
     std::vector<std::int32_t> cls;
     std::size_t n_classes{};
     std::vector<double> prior_rate, prior_cv;  // (n_classes,) or empty
-    std::vector<ClockSeries> clocks;           // of the device
+    std::vector<Covariate> covariates;         // of the device
     [[nodiscard]] std::vector<AttributeInput::Covariate> drift() const;
 };
 

@@ -8,15 +8,16 @@ namespace picojoule {
 
 // Stored by number in journals: append only.
 enum class Quantity : std::uint8_t {
-    energy,     // a cumulative counter; raw * unit = joules
-    power,      // a gauge; raw * unit = watts
-    ratio,      // raw * unit = mean share (0 to 1) over the time since the previous reading
-    rate,       // raw * unit = mean bytes/s over the time since the previous reading
-    count,      // a cumulative counter of anything but joules; the field's name says of what
-    frequency,  // a gauge; raw * unit = hertz
-    flags,      // a bit mask
+    energy,       // a cumulative counter; raw * unit = joules
+    power,        // a gauge; raw * unit = watts
+    ratio,        // raw * unit = mean share (0 to 1) over the time since the previous reading
+    rate,         // raw * unit = mean bytes/s over the time since the previous reading
+    count,        // a cumulative counter of anything but joules; the field's name says of what
+    frequency,    // a gauge; raw * unit = hertz
+    flags,        // a bit mask
+    temperature,  // a gauge; raw * unit = degrees Celsius
 };
-constexpr unsigned kQuantities = 7;
+constexpr unsigned kQuantities = 8;
 
 // How a number was got. The order is that of trust. Stored by number in journals: append only.
 enum class Provenance : std::uint8_t { measured, counted, modelled, estimated, simulated };
@@ -24,7 +25,7 @@ constexpr unsigned kProvenances = 5;
 
 constexpr const char* to_string(Quantity q) noexcept {
     constexpr const char* names[] = {"energy", "power",     "ratio", "rate",
-                                     "count",  "frequency", "flags"};
+                                     "count",  "frequency", "flags", "temperature"};
     static_assert(sizeof names / sizeof *names == kQuantities);
     return names[static_cast<unsigned>(q)];
 }

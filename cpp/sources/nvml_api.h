@@ -25,6 +25,7 @@ enum Return : int {
 
 enum FieldId : unsigned {
     kThrottledPowerCapNs = 74,  // an older name of it: PERF_POLICY_POWER
+    kMemoryTemperature = 82,    // of boards with HBM, degrees Celsius
     kEnergyMj = 83,
     kPowerAverage = 185,
     kPowerInstant = 186,
@@ -39,6 +40,10 @@ constexpr int kThrottleIdsSince = 580;  // major version of the driver
 enum ClockType : int {
     kClockSm = 1,
     kClockMemory = 2,
+};
+
+enum TemperatureSensor : int {
+    kTemperatureGpu = 0,
 };
 
 enum Scope : unsigned {
@@ -166,6 +171,7 @@ struct Api {
     int (*mig_mode)(Device, unsigned*, unsigned*);
     int (*board_of_slice)(Device, Device*);
     int (*clock_info)(Device, int, unsigned*);
+    int (*temperature)(Device, int, unsigned*);
     int (*clock_event_reasons)(Device, unsigned long long*);
     int (*gpm_support)(Device, GpmSupport*);
     int (*gpm_alloc)(GpmSample*);
@@ -193,6 +199,7 @@ struct Api {
         bind(mig_mode, "nvmlDeviceGetMigMode");
         bind(board_of_slice, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle");
         bind(clock_info, "nvmlDeviceGetClockInfo");
+        bind(temperature, "nvmlDeviceGetTemperature");
         bind(clock_event_reasons, "nvmlDeviceGetCurrentClocksEventReasons");
         if (clock_event_reasons == nullptr) {  // its name before driver 530
             bind(clock_event_reasons, "nvmlDeviceGetCurrentClocksThrottleReasons");

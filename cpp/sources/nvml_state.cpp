@@ -1,5 +1,6 @@
-// What NVIDIA boards were doing: clocks, why they were held back and for how long, and from Hopper
-// on how busy their units were (GPM). No joules: these explain the energy that nvml.cpp measures.
+// What NVIDIA boards were doing: clocks, why they were held back and for how long, how hot they
+// were, and from Hopper on how busy their units were (GPM). No joules: these explain the energy
+// that nvml.cpp measures.
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -39,15 +40,19 @@ struct Clock {
 };
 constexpr Clock kClocks[] = {{kClockSm, "sm_clock"}, {kClockMemory, "memory_clock"}};
 
-struct Throttle {
+// What is asked for by number.
+struct Field {
     unsigned id;
     const char* field;
+    Quantity quantity;
+    int since;  // major version of the driver
 };
-constexpr Throttle kThrottles[] = {
-    {kThrottledPowerCapNs, "throttled_power_cap_ns"},
-    {kThrottledSwThermalNs, "throttled_sw_thermal_ns"},
-    {kThrottledHwThermalNs, "throttled_hw_thermal_ns"},
-    {kThrottledPowerBrakeNs, "throttled_power_brake_ns"},
+constexpr Field kFields[] = {
+    {kMemoryTemperature, "memory_temperature", Quantity::temperature, 0},
+    {kThrottledPowerCapNs, "throttled_power_cap_ns", Quantity::count, 0},
+    {kThrottledSwThermalNs, "throttled_sw_thermal_ns", Quantity::count, kThrottleIdsSince},
+    {kThrottledHwThermalNs, "throttled_hw_thermal_ns", Quantity::count, kThrottleIdsSince},
+    {kThrottledPowerBrakeNs, "throttled_power_brake_ns", Quantity::count, kThrottleIdsSince},
 };
 
 // nvmlGpmMetricId_t. Those of kind ratio are told in percent, those of kind rate in MiB/s.
@@ -163,14 +168,15 @@ class Gpm {
 class BoardState final : public Source {
   public:
     BoardState(const Api& api, const Board& board, std::vector<int> clocks, bool reasons,
-               std::vector<FieldValue> throttles, std::unique_ptr<Gpm> gpm,
+               bool temperature, std::vector<FieldValue> fields, std::unique_ptr<Gpm> gpm,
                std::vector<Channel> channels)
         : api_(api),
           handle_(board.handle),
           uuid_(board.uuid),
           clocks_(std::move(clocks)),
           reasons_(reasons),
-          throttles_(std::move(throttles)),
+          temperature_(temperature),
+          fields_(std::move(fields)),
           gpm_(std::move(gpm)),
           channels_(std::move(channels)) {}
 
@@ -192,11 +198,18 @@ class BoardState final : public Source {
             if (took(api_.clock_event_reasons(handle_, &mask))) values[at] = {mask, true};
             ++at;
         }
-        if (!throttles_.empty()) {
-            for (FieldValue& f : throttles_) f.status = kUnknown;
+        if (temperature_) {
+            unsigned celsius = 0;
+            if (took(api_.temperature(handle_, kTemperatureGpu, &celsius))) {
+                values[at] = {celsius, true};
+            }
+            ++at;
+        }
+        if (!fields_.empty()) {
+            for (FieldValue& f : fields_) f.status = kUnknown;
             const int status =
-                api_.field_values(handle_, static_cast<int>(throttles_.size()), throttles_.data());
-            for (const FieldValue& f : throttles_) {
+                api_.field_values(handle_, static_cast<int>(fields_.size()), fields_.data());
+            for (const FieldValue& f : fields_) {
                 if (took(status == kSuccess ? f.status : status)) values[at] = {f.whole(), true};
                 ++at;
             }
@@ -223,9 +236,10 @@ class BoardState final : public Source {
     const Api& api_;  // lives as long as the process
     Device handle_;
     std::string uuid_;
-    std::vector<int> clocks_;  // these four say what the channels are, in this order
+    std::vector<int> clocks_;  // these five say what the channels are, in this order
     bool reasons_;
-    std::vector<FieldValue> throttles_;
+    bool temperature_;
+    std::vector<FieldValue> fields_;
     std::unique_ptr<Gpm> gpm_;  // null: not told here
     std::vector<Channel> channels_;
     int last_{};
@@ -312,17 +326,22 @@ void open_board(const Api& api, Opening& opening, const std::string& driver, Dis
     const bool reasons =
         api.clock_event_reasons != nullptr && works(api.clock_event_reasons(board.handle, &mask));
     if (reasons) add("clock_event_reasons", Quantity::flags, 1.0);
-    std::vector<FieldValue> throttles;
-    for (const Throttle& throttle : kThrottles) {
-        if (throttle.id != kThrottledPowerCapNs && major_of(driver) < kThrottleIdsSince) continue;
+    unsigned celsius = 0;
+    const bool temperature = api.temperature != nullptr &&
+                             works(api.temperature(board.handle, kTemperatureGpu, &celsius));
+    if (temperature) add("temperature", Quantity::temperature, 1.0);
+    std::vector<FieldValue> fields;
+    for (const Field& field : kFields) {
+        if (major_of(driver) < field.since) continue;
         // One by one: where the driver knows one of them not, it may refuse them all.
-        FieldValue f = ask(throttle.id, kScopeGpu);
+        FieldValue f = ask(field.id, kScopeGpu);
         if (api.field_values == nullptr || !works(api.field_values(board.handle, 1, &f)) ||
             !works(f.status)) {
             continue;
         }
-        throttles.push_back(f);
-        add(throttle.field, Quantity::count, 1.0).provenance = Provenance::counted;
+        fields.push_back(f);
+        Channel& c = add(field.field, field.quantity, 1.0);
+        if (field.quantity == Quantity::count) c.provenance = Provenance::counted;
     }
     if (opening.gpm != nullptr) {
         opening.gpm_status = opening.gpm->choose(board.handle);
@@ -338,7 +357,7 @@ void open_board(const Api& api, Opening& opening, const std::string& driver, Dis
     if (channels.empty()) {
         found.findings.push_back(
             {refusal == kNotSupported ? Finding::State::absent : Finding::State::refused, subject,
-             "tells neither clocks nor throttling: " + words(api, refusal),
+             "tells neither clocks nor throttling nor temperature: " + words(api, refusal),
              refusal == kNoPermission ? kOpenDevices : ""});
         return;
     }
@@ -355,9 +374,9 @@ void open_board(const Api& api, Opening& opening, const std::string& driver, Dis
                                   subject, why,
                                   opening.gpm_status == kNoPermission ? kOpenDevices : ""});
     }
-    found.sources.push_back(
-        std::make_unique<BoardState>(api, board, std::move(clocks), reasons, std::move(throttles),
-                                     std::move(opening.gpm), std::move(channels)));
+    found.sources.push_back(std::make_unique<BoardState>(
+        api, board, std::move(clocks), reasons, temperature, std::move(fields),
+        std::move(opening.gpm), std::move(channels)));
 }
 
 }  // namespace

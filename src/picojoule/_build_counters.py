@@ -23,7 +23,7 @@ _HELD, _RESET = 1, 4
 #: was not looking.
 _SILENCE_NS = 1_500_000_000
 _MEANS = ("ratio", "rate")
-_UNITS = {"ratio": "1", "rate": "B/s", "frequency": "Hz", "flags": "mask"}
+_UNITS = {"ratio": "1", "rate": "B/s", "frequency": "Hz", "flags": "mask", "temperature": "°C"}
 
 Stretch = tuple[int, int]
 

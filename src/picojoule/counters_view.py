@@ -1,7 +1,8 @@
 """What a device did while its joules were measured: clocks, throttling, how busy its units were.
 
 ``profile.counters`` maps ``"gpu:0/sm_clock"`` to a ``Counter``. None of these is an energy, and no
-total depends on them; how a device's joules fall to what ran on it may move with its clocks.
+total depends on them; how a device's joules fall to what ran on it may move with its clocks and
+temperatures.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ class Counter:
         meter: which meter told it.
         domain: of what, as in ``Profile.energy``.
         field: which series of that domain.
-        quantity: ``"ratio"``, ``"rate"``, ``"frequency"``, ``"flags"`` or ``"count"``.
-        unit: of ``value``: ``"1"``, ``"B/s"``, ``"Hz"``, ``"mask"``, and for counts what is
-            counted (``"ns"``, ``"FLOP"``, ``"B"``, or ``"1"``).
+        quantity: ``"ratio"``, ``"rate"``, ``"frequency"``, ``"temperature"``, ``"flags"`` or
+            ``"count"``.
+        unit: of ``value``: ``"1"``, ``"B/s"``, ``"Hz"``, ``"°C"``, ``"mask"``, and for counts what
+            is counted (``"ns"``, ``"FLOP"``, ``"B"``, or ``"1"``).
         provenance: how it was got, as for an ``Estimate``.
         time_ns: shape (n,), i8, ns of CLOCK_MONOTONIC, the first at the profile's begin.
         value: shape (n,), f8; nan where it is not known. ``value[i]`` holds from ``time_ns[i]`` to

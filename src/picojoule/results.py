@@ -120,7 +120,8 @@ class Channel:
     """One series of readings: which meter, of what, in which unit.
 
     ``quantity`` is "energy" or "power", or what tells no joules: "ratio", "rate", "count",
-    "frequency", "flags". ``unit`` is what one raw count means: J, W, 1, B/s, Hz.
+    "frequency", "flags", "temperature". ``unit`` is what one raw count means: J, W, 1, B/s, Hz,
+    degrees Celsius.
     """
 
     index: int
@@ -288,8 +289,9 @@ class Profile:
             recorded.
         flops: FLOPs and bytes, how they were got, and for how much of the time and energy they are
             known.
-        counters: ``"gpu:0/sm_clock"`` -> ``Counter``: clocks, throttling and how busy a device's
-            units were; no energy is among them or depends on them.
+        counters: ``"gpu:0/sm_clock"`` -> ``Counter``: clocks, throttling, temperatures and how busy a
+            device's units were. No energy is among them; what kernels draw may be found to move with
+            clocks and temperatures.
         pm: sampled hardware counters (``pj.profile(pm_interval_us=...)``); None if none were.
         own_path: names of the profile's own region and of those around it, which the paths of
             ``regions`` and ``kernels`` leave out.

@@ -81,9 +81,10 @@ typedef struct {
 // What nvml_state asks for; its keys and calls are in fake_nvml_state.h.
 enum { kMetrics = 32 };
 typedef struct {
-    unsigned sm_mhz, memory_mhz;
+    unsigned sm_mhz, memory_mhz, celsius;
     unsigned long long reasons;
-    int clock_error, reasons_error, gpm, gpm_support_error, gpm_sample_error, gpm_get_error;
+    int memory_celsius;
+    int clock_error, reasons_error, temperature_error, gpm, gpm_support_error, gpm_sample_error, gpm_get_error;
     int gpm_wave, metrics, throttles;
     unsigned metric_id[kMetrics], throttle_id[kFields];
     double metric_value[kMetrics], throttle_share[kFields];
@@ -640,7 +641,7 @@ int nvmlDeviceGetArchitecture(void* device, unsigned* architecture) {
     return leave(&call, status);
 }
 
-static int throttled(const Config* c, unsigned field, int64_t now, unsigned long long* ns);
+static int state_field(const Config* c, unsigned field, int64_t now, unsigned long long* value);
 
 int nvmlDeviceGetFieldValues(void* device, int count, FieldValue* values) {
     Call call;
@@ -659,10 +660,10 @@ int nvmlDeviceGetFieldValues(void* device, int count, FieldValue* values) {
         v->nvmlReturn = known ? OK : NOT_SUPPORTED;
         for (int f = 0; f < c->field_errors; ++f)
             if (c->failing_field[f] == v->fieldId) v->nvmlReturn = c->failing_status[f];
-        unsigned long long throttled_ns = 0;
-        if (v->nvmlReturn == NOT_SUPPORTED && throttled(c, v->fieldId, call.now, &throttled_ns)) {
-            v->valueType = 3;
-            v->value.ull = throttled_ns;
+        unsigned long long told = 0;
+        if (v->nvmlReturn == NOT_SUPPORTED && state_field(c, v->fieldId, call.now, &told)) {
+            v->valueType = v->fieldId == 82 ? 1 : 3;
+            v->value.ull = told;
             v->nvmlReturn = OK;
             continue;
         }

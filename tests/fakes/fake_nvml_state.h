@@ -1,13 +1,15 @@
 // The second half of fake_nvml.c, which includes it: clocks, throttling and GPM. Further keys:
 //
 //   sm_mhz=1980 memory_mhz=2619   clocks
+//   celsius=40 memory_celsius=45   temperatures; memory_celsius=-1: not supported
 //   reasons=0       mask of nvmlDeviceGetCurrentClocksEventReasons
 //   throttled=74:0.12,269:0,270:0,271:0   share of the time since the counters' zero, by field id;
 //                   a field not named is not supported
 //   gpm=1           0: the board has no GPM
 //   gpm_values=5:70,20:100   what metrics say, in NVML's units; one not named is not supported
 //   gpm_wave=0      1: these values at `hi`, 0 at `lo`, as means over the time between two samples
-//   clock_error=0 reasons_error=0 gpm_support_error=0 gpm_sample_error=0 gpm_get_error=0
+//   clock_error=0 reasons_error=0 temperature_error=0 gpm_support_error=0
+//   gpm_sample_error=0 gpm_get_error=0
 //                   what the calls return
 #pragma once
 
@@ -58,6 +60,8 @@ static int shares(char* text, unsigned* id, double* value, int most) {
 static void state_defaults(State* s) {
     s->sm_mhz = 1980;
     s->memory_mhz = 2619;
+    s->celsius = 40;
+    s->memory_celsius = 45;
     s->gpm = 1;
     char throttles[] = "74:0,269:0,270:0,271:0";
     s->throttles = shares(throttles, s->throttle_id, s->throttle_share, kFields);
@@ -72,6 +76,10 @@ static int set_state(State* s, const char* key, char* value) {
         s->sm_mhz = (unsigned)atoi(value);
     else if (IS("memory_mhz"))
         s->memory_mhz = (unsigned)atoi(value);
+    else if (IS("celsius"))
+        s->celsius = (unsigned)atoi(value);
+    else if (IS("memory_celsius"))
+        s->memory_celsius = atoi(value);
     else if (IS("reasons"))
         s->reasons = strtoull(value, NULL, 0);
     else if (IS("throttled"))
@@ -84,6 +92,8 @@ static int set_state(State* s, const char* key, char* value) {
         s->gpm_wave = atoi(value);
     else if (IS("clock_error"))
         s->clock_error = atoi(value);
+    else if (IS("temperature_error"))
+        s->temperature_error = atoi(value);
     else if (IS("reasons_error"))
         s->reasons_error = atoi(value);
     else if (IS("gpm_support_error"))
@@ -98,10 +108,14 @@ static int set_state(State* s, const char* key, char* value) {
 #undef IS
 }
 
-static int throttled(const Config* c, unsigned field, int64_t now, unsigned long long* ns) {
+static int state_field(const Config* c, unsigned field, int64_t now, unsigned long long* value) {
+    if (field == 82 && c->state.memory_celsius >= 0) {
+        *value = (unsigned long long)c->state.memory_celsius;
+        return 1;
+    }
     for (int i = 0; i < c->state.throttles; ++i) {
         if (c->state.throttle_id[i] != field) continue;
-        *ns = (unsigned long long)(c->state.throttle_share[i] * (double)(now - c->zero_ns));
+        *value = (unsigned long long)(c->state.throttle_share[i] * (double)(now - c->zero_ns));
         return 1;
     }
     return 0;
@@ -113,6 +127,15 @@ int nvmlDeviceGetClockInfo(void* device, int type, unsigned* mhz) {
     if (status == OK) status = call.c.state.clock_error;
     if (status == OK && type != 1 && type != 2) status = INVALID_ARGUMENT;
     if (status == OK) *mhz = type == 1 ? call.c.state.sm_mhz : call.c.state.memory_mhz;
+    return leave(&call, status);
+}
+
+int nvmlDeviceGetTemperature(void* device, int sensor, unsigned* celsius) {
+    Call call;
+    int status = enter_meter(&call, device);
+    if (status == OK) status = call.c.state.temperature_error;
+    if (status == OK && sensor != 0) status = INVALID_ARGUMENT;
+    if (status == OK) *celsius = call.c.state.celsius;
     return leave(&call, status);
 }
 

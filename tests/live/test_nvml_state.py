@@ -9,7 +9,7 @@ SCRIPT = "wave=const;hi=300;sm_mhz=1980;throttled=74:0.25,269:0,270:0,271:0;gpm_
 STATE = """
 with pj.profile("state") as prof:
     time.sleep(0.55)
-    configure("keep=1;sm_mhz=1410;throttled=74:0.25,269:0,270:0,271:0")
+    configure("keep=1;sm_mhz=1410;celsius=71;throttled=74:0.25,269:0,270:0,271:0")
     time.sleep(0.55)
 found = prof.counters
 clock, tensor = found["gpu:0/sm_clock"], found["gpu:0/tensor_util"]
@@ -18,6 +18,7 @@ say(
     clocks=[clock.least, clock.most], clock_mean=clock.mean, known_s=clock.known_s,
     capped_s=found["gpu:0/throttled_power_cap_ns"].delta * 1e-9, duration_s=prof.duration_s,
     tensor=tensor.mean, tensor_known_s=tensor.known_s,
+    celsius=[found["gpu:0/temperature"].least, found["gpu:0/temperature"].most],
     energy=compare(prof), text=str(prof), gaps=len(prof.result.gaps),
 )
 """
@@ -37,6 +38,8 @@ def test_what_the_board_did_stands_beside_its_energy(nvml):
     assert said.tensor == pytest.approx(0.7, rel=1e-5)
     assert 0.5 < said.tensor_known_s <= said.duration_s * 1.000001
     assert "clocks held: 1.41-1.98 GHz, power-capped 25" in said.text
+    assert said.celsius == [40.0, 71.0]
+    assert "temperature: 40-71 °C, memory 45 °C" in said.text
     assert said.gaps == 0
 
 

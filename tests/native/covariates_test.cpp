@@ -39,27 +39,40 @@ TEST_CASE("a clock that changed stood at its old value until it was last seen") 
     Trace t = with_clocks();
     t.ticks = {tick(1, 900, 950, 1700, tick_flag::kHeld), tick(0, 1000, 1010, 5),
                tick(1, 1200, 1210, 1500)};
-    const auto found = clocks_of(t, "gpu:0");
+    const auto found = covariates_of(t, "gpu:0");
     REQUIRE(found.size() == 1);
     CHECK(found[0].t_ns == std::vector<std::int64_t>{-100, -50, 200, 210});
-    CHECK(found[0].hertz == std::vector<double>{1.7e9, 1.7e9, 1.7e9, 1.5e9});
+    CHECK(found[0].value == std::vector<double>{1.7e9, 1.7e9, 1.7e9, 1.5e9});
 }
 
 TEST_CASE("looks at an instant are points") {
     Trace t = with_clocks();
     t.ticks = {tick(1, 1100, 1100, 1700), tick(1, 1200, 1200, 1600), tick(1, 1300, 1300, 1700)};
-    const auto found = clocks_of(t, "gpu:0");
+    const auto found = covariates_of(t, "gpu:0");
     REQUIRE(found.size() == 1);
     CHECK(found[0].t_ns == std::vector<std::int64_t>{100, 200, 300});
-    CHECK(found[0].hertz == std::vector<double>{1.7e9, 1.6e9, 1.7e9});
+    CHECK(found[0].value == std::vector<double>{1.7e9, 1.6e9, 1.7e9});
 }
 
 TEST_CASE("a steady clock, and that of another device, say nothing") {
     Trace t = with_clocks();
     t.ticks = {tick(1, 1100, 1100, 1700), tick(1, 1200, 1200, 1700), tick(2, 1200, 1200, 1700),
                tick(2, 1300, 1300, 1600)};
-    CHECK(clocks_of(t, "gpu:0").empty());
-    CHECK(clocks_of(t, "gpu:1").size() == 1);
+    CHECK(covariates_of(t, "gpu:0").empty());
+    CHECK(covariates_of(t, "gpu:1").size() == 1);
+}
+
+TEST_CASE("a temperature is one, and other gauges are not") {
+    Trace t = with_clocks();
+    t.channels[1].quantity = Quantity::temperature;
+    t.channels[1].unit = 1.0;
+    t.channels[2].domain = "gpu:0";
+    t.channels[2].quantity = Quantity::ratio;
+    t.ticks = {tick(1, 1100, 1100, 45), tick(1, 1200, 1200, 46), tick(2, 1200, 1200, 1),
+               tick(2, 1300, 1300, 2)};
+    const auto found = covariates_of(t, "gpu:0");
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].value == std::vector<double>{45.0, 46.0});
 }
 
 TEST_CASE("windows of like content are of one kind") {

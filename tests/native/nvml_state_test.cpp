@@ -80,8 +80,9 @@ std::string all_of(const Source& source) {
 }
 
 constexpr const char* kPlain =
-    "sm_clock,memory_clock,clock_event_reasons,throttled_power_cap_ns,throttled_sw_thermal_ns,"
-    "throttled_hw_thermal_ns,throttled_power_brake_ns";
+    "sm_clock,memory_clock,clock_event_reasons,temperature,memory_temperature,"
+    "throttled_power_cap_ns,throttled_sw_thermal_ns,throttled_hw_thermal_ns,"
+    "throttled_power_brake_ns";
 
 }  // namespace
 
@@ -102,6 +103,7 @@ TEST_CASE("nvml_state: channels of an H100, none of which tells energy") {
         CHECK(c.domain == "gpu:0");
         CHECK_FALSE(tells_energy(c.quantity));
         CHECK_FALSE(c.in_total);
+        CHECK((c.quantity == Quantity::temperature) == c.field.ends_with("temperature"));
         CHECK((c.quantity == Quantity::count) == c.field.starts_with("throttled_"));
         CHECK((c.quantity == Quantity::ratio) ==
               (c.field.ends_with("_util") || c.field == "sm_occupancy"));
@@ -110,16 +112,17 @@ TEST_CASE("nvml_state: channels of an H100, none of which tells energy") {
 }
 
 TEST_CASE("nvml_state: ids that meant something else in older drivers are not asked there") {
-    const Fake fake("latency_us=0;driver=575.51.03;gpm=0");
+    const Fake fake("latency_us=0;driver=575.51.03;gpm=0;memory_celsius=-1");
     const auto d = found();
     REQUIRE(d.sources.size() == 1);
     CHECK(all_of(*d.sources[0]) ==
-          "sm_clock,memory_clock,clock_event_reasons,throttled_power_cap_ns");
+          "sm_clock,memory_clock,clock_event_reasons,temperature,throttled_power_cap_ns");
 }
 
 TEST_CASE("nvml_state: values in the units that the channels say") {
     const Fake fake(
-        "latency_us=0;sm_mhz=1410;memory_mhz=1593;reasons=0x24;throttled=74:0.5,269:0,270:0,271:0;"
+        "latency_us=0;sm_mhz=1410;memory_mhz=1593;celsius=71;memory_celsius=84;reasons=0x24;"
+        "throttled=74:0.5,269:0,270:0,271:0;"
         "gpm_values=5:72.5,10:33.25,20:1.5,61:0");
     const auto d = found();
     REQUIRE(d.sources.size() == 1);
@@ -131,6 +134,8 @@ TEST_CASE("nvml_state: values in the units that the channels say") {
     CHECK(first.status == ReadStatus::ok);
     CHECK(first.of("sm_clock") == 1410e6);
     CHECK(first.of("memory_clock") == 1593e6);
+    CHECK(first.of("temperature") == 71.0);
+    CHECK(first.of("memory_temperature") == 84.0);
     CHECK(first.raw("clock_event_reasons").raw == 0x24);
     CHECK(first.of("tensor_util") == doctest::Approx(0.725).epsilon(1e-6));
     CHECK(first.of("dram_bandwidth_util") == doctest::Approx(0.3325).epsilon(1e-6));
@@ -206,13 +211,18 @@ TEST_CASE("nvml_state: what the board does not tell is left out, with the reason
              Case{"gpm_get_error=999", kPlain, Finding::State::refused, "Unknown Error", ""},
              Case{"gpm_values=1:1", kPlain, Finding::State::absent, "Not Supported", ""},
              Case{"mig=0:MIG-a", kPlain, Finding::State::absent, "MIG is on", ""},
-             Case{"gpm=0;clock_error=3;throttled=74:0",
-                  "clock_event_reasons,throttled_power_cap_ns", Finding::State::absent,
+             Case{"gpm=0;clock_error=3;memory_celsius=-1;throttled=74:0",
+                  "clock_event_reasons,temperature,throttled_power_cap_ns", Finding::State::absent,
                   "Not Supported", ""},
-             Case{"gpm=0;clock_error=3;reasons_error=3;throttled=", "", Finding::State::absent,
-                  "neither clocks nor throttling: Not Supported", ""},
-             Case{"gpm=0;clock_error=4;reasons_error=4;throttled=;fields_error=4", "",
-                  Finding::State::refused, "Insufficient Permissions", open_devices},
+             Case{"gpm=0;temperature_error=3;throttled=",
+                  "sm_clock,memory_clock,clock_event_reasons,memory_temperature",
+                  Finding::State::absent, "Not Supported", ""},
+             Case{"gpm=0;clock_error=3;reasons_error=3;temperature_error=3;memory_celsius=-1;"
+                  "throttled=",
+                  "", Finding::State::absent, "throttling nor temperature: Not Supported", ""},
+             Case{"gpm=0;clock_error=4;reasons_error=4;temperature_error=4;throttled=;"
+                  "fields_error=4",
+                  "", Finding::State::refused, "Insufficient Permissions", open_devices},
          }) {
         CAPTURE(c.script);
         const Fake fake((std::string("latency_us=0;") + c.script).c_str());

@@ -1,4 +1,4 @@
-"""What the devices did meanwhile: clocks, what held them back, how busy they were."""
+"""What the devices did meanwhile: clocks, what held them back, how hot and how busy they were."""
 
 from __future__ import annotations
 
@@ -27,17 +27,20 @@ _BUSY = (
     ("FP64", "fp64_util"),
     ("memory bandwidth", "dram_bandwidth_util"),
 )
+_HOT = (("", "temperature"), ("memory ", "memory_temperature"))
 _LEAST_SHARE = 5e-4  # less is said as nothing
 
 
 def lines(profile: Profile) -> list[str]:
-    """A sentence for each device's clocks and one for how busy it was, where known."""
+    """A sentence for each device's clocks, its temperatures and how busy it was, where known."""
     domains = list(dict.fromkeys(c.domain for c in profile.counters.values()))
     out = []
     for domain in domains:
         which = f"{clean(domain)}: " if len(domains) > 1 else ""
         if clocks := ", ".join(_clocks(profile, domain)):
             out.append(f"{which}clocks held: {clocks}")
+        if hot := ", ".join(_temperatures(profile, domain)):
+            out.append(f"{which}temperature: {hot}")
         if busy := ", ".join(_busy(profile, domain)):
             out.append(f"{which}busy on average: {busy}")
     return out
@@ -69,7 +72,7 @@ def facts(profile: Profile, *, series: bool = False) -> dict[str, Any]:
 def _clocks(profile: Profile, domain: str) -> Iterator[str]:
     clock = profile.counters.get(f"{domain}/sm_clock")
     if clock is not None and not math.isnan(clock.mean):
-        yield _range(clock)
+        yield _range(clock, 1e-9, 2, "GHz")
     mask = profile.counters.get(f"{domain}/clock_event_reasons")
     for words, field, bits in _HELD_BACK:
         counter = profile.counters.get(f"{domain}/{field}")
@@ -82,9 +85,16 @@ def _clocks(profile: Profile, domain: str) -> Iterator[str]:
             yield f"{words} {units.percent(min(share, 1.0))} of the time"
 
 
-def _range(clock: Counter) -> str:
-    low, high = (f"{hz * 1e-9:.2f}" for hz in (clock.least, clock.most))
-    return f"{high} GHz" if low == high else f"{low}-{high} GHz"
+def _range(gauge: Counter, scale: float, digits: int, unit: str) -> str:
+    low, high = (f"{value * scale:.{digits}f}" for value in (gauge.least, gauge.most))
+    return f"{high} {unit}" if low == high else f"{low}-{high} {unit}"
+
+
+def _temperatures(profile: Profile, domain: str) -> Iterator[str]:
+    for words, field in _HOT:
+        gauge = profile.counters.get(f"{domain}/{field}")
+        if gauge is not None and not math.isnan(gauge.mean):
+            yield words + _range(gauge, 1.0, 0, "°C")
 
 
 def _busy(profile: Profile, domain: str) -> Iterator[str]:

@@ -27,7 +27,7 @@ _PID = 1
 _FIRST_DEVICE_PID = 100
 #: More points on one counter track than any viewer draws: beyond, each stretch keeps its extremes.
 _MOST_POINTS = 100_000
-_GAUGES = ("ratio", "rate", "frequency")
+_GAUGES = ("ratio", "rate", "frequency", "temperature")
 
 
 def render(profile: Profile) -> str:
