@@ -289,9 +289,9 @@ class Profile:
             recorded.
         flops: FLOPs and bytes, how they were got, and for how much of the time and energy they are
             known.
-        counters: ``"gpu:0/sm_clock"`` -> ``Counter``: clocks, throttling, temperatures and how busy a
-            device's units were. No energy is among them; what kernels draw may be found to move with
-            clocks and temperatures.
+        counters: ``"gpu:0/sm_clock"`` -> ``Counter``: clocks, throttling, temperatures and how busy
+            a device's units were. No energy is among them; what kernels draw may be found to move
+            with clocks and temperatures.
         pm: sampled hardware counters (``pj.profile(pm_interval_us=...)``); None if none were.
         own_path: names of the profile's own region and of those around it, which the paths of
             ``regions`` and ``kernels`` leave out.
