@@ -225,6 +225,22 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
     assert 0.91 <= np.mean(hits) <= 0.985
 
 
+def test_intervals_of_what_readings_do_not_tell_are_those_of_the_prior():
+    # Steps that repeat with the sensor: nine of ten classes are not determined. The truths are
+    # drawn as is assumed of rates of which nothing is known.
+    hits, known = [], []
+    for seed in range(60):
+        sim = pj.simulate.run(
+            "aliasing", "gh100_instant", duration_s=6.0, seed=seed, edges=20e-6, power_cv=0.5,
+            ratio=(2 / 3, 1.0, 5 / 4)[seed % 3],
+        )  # fmt: skip
+        found = pj.attribute(**sim.arguments())
+        hits.extend(covered(found, sim.truth.energy))
+        known.extend(found.identified)
+    assert np.mean(known) < 0.3
+    assert 0.88 < np.mean(hits) < 0.98  # 600 classes
+
+
 def test_edge_errors_that_were_not_told_are_found():
     rng = np.random.default_rng(5)
     load = Load(rng, [150.0, 300.0, 450.0, 600.0], 30.0)
