@@ -46,6 +46,9 @@ struct AttributeInput {
     struct Covariate {
         std::span<const std::int64_t> t_ns;
         std::span<const double> value;
+        // By how much rates may change with a unit of it (relative, standard deviation), if that is
+        // known.
+        double std_per_unit{std::numeric_limits<double>::infinity()};
     };
     std::vector<Covariate> drift;
     double gain_std{0.05};

@@ -5,6 +5,16 @@
 #include <utility>
 
 namespace picojoule {
+namespace {
+
+// Power goes with the first power of a clock where its voltage stays, with the third where that
+// follows.
+constexpr double kClockExponent = 3.0;
+// Leakage: 0.4 % of an A100's power a degree near 45 degrees (from the traces of SC'24,
+// arXiv:2312.02741), and more where it is hotter.
+constexpr double kPerCelsius = 0.01;
+
+}  // namespace
 
 std::vector<Covariate> covariates_of(const Trace& trace, const std::string& domain) {
     std::vector<Covariate> out;
@@ -12,7 +22,7 @@ std::vector<Covariate> covariates_of(const Trace& trace, const std::string& doma
         const Channel& c = trace.channels[i];
         const bool moves = c.quantity == Quantity::frequency || c.quantity == Quantity::temperature;
         if (!moves || c.domain != domain) continue;
-        Covariate series;
+        Covariate series{};
         const auto add = [&](std::int64_t at_ns, double value) {
             const std::int64_t t = at_ns - trace.begin_ns;
             if (!series.t_ns.empty() && t <= series.t_ns.back()) return;
@@ -31,7 +41,11 @@ std::vector<Covariate> covariates_of(const Trace& trace, const std::string& doma
         }
         if (series.value.empty()) continue;
         const auto [low, high] = std::minmax_element(series.value.begin(), series.value.end());
-        if (*low < *high) out.push_back(std::move(series));
+        if (!(*low < *high)) continue;
+        series.std_per_unit = c.quantity == Quantity::temperature
+                                  ? kPerCelsius
+                                  : kClockExponent / (0.5 * (*low + *high));
+        out.push_back(std::move(series));
     }
     return out;
 }

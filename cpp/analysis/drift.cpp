@@ -29,7 +29,7 @@ double DriftBasis::Series::at(double t) const {
 
 // As they are, about their mean by energy and in units of their spread by energy (a clock that
 // rests where nothing runs says little of what runs): so the prior of a weight is how far rates may
-// move.
+// move. What hardly changed may have moved them as little as that.
 void DriftBasis::add_given(const std::vector<double>& t_s, const std::vector<double>& model) {
     for (const Series& series : given_) {
         std::vector<double> shape;
@@ -47,7 +47,8 @@ void DriftBasis::add_given(const std::vector<double>& t_s, const std::vector<dou
         }
         const double spread = std::sqrt(square / joules);
         const bool moves = spread > 1e-9 * most;
-        for (double& v : shape) v = moves ? v / spread : 0.0;
+        const double scale = std::min(1.0 / spread, series.std_per_unit / kDriftStd);
+        for (double& v : shape) v = moves ? v * scale : 0.0;
         shape_.push_back(std::move(shape));
     }
 }

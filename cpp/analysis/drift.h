@@ -19,9 +19,11 @@ constexpr double kDriftStd = 0.1;
 // (reference: RC model of die and heat sink).
 class DriftBasis {
   public:
-    // A series that rates may move with, whatever the residuals say; before the first update().
-    void give(std::vector<double> t_s, std::vector<double> value) {
-        given_.push_back({std::move(t_s), std::move(value)});
+    // A series that rates may move with, whatever the residuals say: by `std_per_unit` of them a
+    // unit of it, and never by more than kDriftStd with its whole spread. Before the first
+    // update().
+    void give(std::vector<double> t_s, std::vector<double> value, double std_per_unit) {
+        given_.push_back({std::move(t_s), std::move(value), std_per_unit});
     }
     [[nodiscard]] std::size_t terms() const { return column_.size(); }
     // Adds the shapes of window k, times its modelled value, to out[0..terms).
@@ -45,6 +47,7 @@ class DriftBasis {
   private:
     struct Series {
         std::vector<double> t_s, value;
+        double std_per_unit;
         [[nodiscard]] double at(double t) const;
     };
     void add_given(const std::vector<double>& t_s, const std::vector<double>& model);

@@ -404,7 +404,7 @@ void Solver::fit() {
         for (const std::int64_t t : c.t_ns) {
             t_s.push_back(1e-9 * static_cast<double>(t - in_.begin_ns.front()));
         }
-        drift_.give(std::move(t_s), {c.value.begin(), c.value.end()});
+        drift_.give(std::move(t_s), {c.value.begin(), c.value.end()}, c.std_per_unit);
     }
     x_.assign(width(), 0.0);
     std::fill_n(x_.begin(), p_, mean_rate_);

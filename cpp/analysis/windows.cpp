@@ -45,7 +45,7 @@ Windows windows_of(const Channel& channel, const Timeline& line, double span_ns)
 std::vector<AttributeInput::Covariate> Activity::drift() const {
     std::vector<AttributeInput::Covariate> out;
     out.reserve(covariates.size());
-    for (const Covariate& c : covariates) out.push_back({c.t_ns, c.value});
+    for (const Covariate& c : covariates) out.push_back({c.t_ns, c.value, c.std_per_unit});
     return out;
 }
 

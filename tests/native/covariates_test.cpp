@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <limits>
+
+#include "analysis/drift.h"
 #include "analysis/likeness.h"
 
 using namespace picojoule;
@@ -52,6 +55,8 @@ TEST_CASE("looks at an instant are points") {
     REQUIRE(found.size() == 1);
     CHECK(found[0].t_ns == std::vector<std::int64_t>{100, 200, 300});
     CHECK(found[0].value == std::vector<double>{1.7e9, 1.6e9, 1.7e9});
+    // With the clock's third power at most, or so.
+    CHECK(found[0].std_per_unit == doctest::Approx(3.0 / 1.65e9));
 }
 
 TEST_CASE("a steady clock, and that of another device, say nothing") {
@@ -73,6 +78,30 @@ TEST_CASE("a temperature is one, and other gauges are not") {
     const auto found = covariates_of(t, "gpu:0");
     REQUIRE(found.size() == 1);
     CHECK(found[0].value == std::vector<double>{45.0, 46.0});
+    CHECK(found[0].std_per_unit == 0.01);
+}
+
+TEST_CASE("rates may move with a series by its spread, and no more than a unit of it can do") {
+    const std::vector<double> t = {0.0, 1.0, 2.0, 3.0}, length(4, 1.0), model(4, 100.0);
+    NoiseShape shape;
+    shape.value2.assign(4, 1.0);
+    shape.length_s = length;
+    shape.begin2.assign(4, 0.0);
+    shape.end2.assign(4, 0.0);
+    shape.shared.assign(4, 0);
+    const Tridiagonal noise(shape, NoiseScale{});
+    const auto most = [&](double step, double std_per_unit) {
+        DriftBasis drift;
+        drift.give(t, {45.0, 45.0, 45.0 + step, 45.0 + step}, std_per_unit);
+        drift.update(t, length, model, std::vector<double>(4, 0.0), noise);
+        REQUIRE(drift.terms() == 1);
+        double at_end = 0.0;
+        drift.at(3.0, &at_end);
+        return kDriftStd * at_end;  // half the step above the mean
+    };
+    CHECK(most(1.0, 0.01) == doctest::Approx(0.005));
+    CHECK(most(40.0, 0.01) == doctest::Approx(kDriftStd));
+    CHECK(most(1.0, std::numeric_limits<double>::infinity()) == doctest::Approx(kDriftStd));
 }
 
 TEST_CASE("windows of like content are of one kind") {
