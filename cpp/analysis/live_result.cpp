@@ -27,7 +27,9 @@ Prior LiveAttribution::prior(double contrast) const {
     out.std.resize(p);
     out.set.assign(p, 0);
     const double mean = n_ > 0 ? sum_value_ / sum_length_s_ : 0.0;
-    const double usual = usual_rate(mean, row_sum_);
+    const std::span<const double> spent_s(row_sum_);
+    const double usual =
+        usual_rate(mean, sum_length_s_, spent_s.subspan(std::min<std::size_t>(1, spent_s.size())));
     const double floor = std::max(1e-9, 1e-3 * std::abs(mean));
     for (std::size_t j = 1; j < p; ++j) {
         const bool given =

@@ -4,13 +4,11 @@
 
 namespace picojoule {
 
-double usual_rate(double mean, std::span<const double> spent_s) {
-    double all = 0.0, squares = 0.0;
-    for (const double s : spent_s) {
-        all += s;
-        squares += s * s;
-    }
-    return mean * (1.0 + (all > 0.0 ? kContrast * kContrast * squares / (all * all) : 0.0));
+double usual_rate(double mean, double all_s, std::span<const double> spent_s) {
+    if (!(all_s > 0.0)) return mean;
+    double squares = 0.0;
+    for (const double s : spent_s) squares += s * s;
+    return mean * (1.0 + kContrast * kContrast * squares / (all_s * all_s));
 }
 
 void reconcile(std::vector<double>& e, Matrix& cov, double total, double gain2, double total2) {

@@ -69,11 +69,11 @@ struct Prior {
     }
 };
 
-// What rates of which nothing is known are expected to be, where `mean` is the rate over all time
-// and `spent_s` the time of each. The mean is mostly that of what takes most time; if that happens
-// to draw little, others are more likely to draw more (of y = r (1 + c z), z normal, the expected r
-// is y (1 + c^2 ...)).
-[[nodiscard]] double usual_rate(double mean, std::span<const double> spent_s);
+// What rates of classes of which nothing is known are expected to be, where `mean` is the rate over
+// `all_s` and `spent_s` the time of each class in it. The mean is mostly that of what takes most
+// time; if that happens to draw little, others are more likely to draw more (of y = r (1 + c z), z
+// normal, the expected r is y (1 + c^2 ...)).
+[[nodiscard]] double usual_rate(double mean, double all_s, std::span<const double> spent_s);
 
 // Moves the parts `e` to the sum `total`, each by its doubt and the doubt it shares (`cov`, which
 // becomes what is left of it once the sum is known). No part falls below 0. `gain2`: variance of

@@ -383,7 +383,8 @@ void Solver::fit() {
     rows_ = eq_.windows(hyper_.sharing);
     std::vector<double> spent_s(p_, 0.0);
     for (const Entry& e : rows_.entries) spent_s[e.col] += e.s;
-    usual_rate_ = usual_rate(mean_rate_, spent_s);
+    spent_s.resize(k_);  // without idle time
+    usual_rate_ = usual_rate(mean_rate_, length, spent_s);
     // A thousandth of the energy of a window, to begin with.
     const double typical = n_ > 0 ? length / static_cast<double>(n_) : 1.0;
     process0_ = std::max(1e-24, 1e-6 * mean_rate_ * mean_rate_ * typical);
